@@ -1,0 +1,73 @@
+"""Every column of every table, declared once: name, dtype, unit, meaning, writing stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; `dtype` is a numpy name, or 'string' for words."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    stage: str
+
+
+ATOMS: tuple[Column, ...] = (
+    Column("frame", "int64", "", "frame of the movie, from 0", "detect"),
+    Column("atom", "int64", "", "number of the atom in its frame, from 0", "detect"),
+    Column("x_px", "float64", "px", "position to the right, 0 = centre of first pixel", "detect"),
+    Column("y_px", "float64", "px", "position downwards, 0 = centre of first pixel", "detect"),
+    Column("x_err_px", "float64", "px", "standard error of x_px", "refine"),
+    Column("y_err_px", "float64", "px", "standard error of y_px", "refine"),
+    Column("x", "float64", "Å", "x_px times the pixel size", "pipeline"),
+    Column("y", "float64", "Å", "y_px times the pixel size", "pipeline"),
+    Column("x_err", "float64", "Å", "standard error of x", "pipeline"),
+    Column("y_err", "float64", "Å", "standard error of y", "pipeline"),
+    Column("p", "float64", "", "calibrated probability that this is an atom", "detect"),
+    Column("species", "string", "", "chemical symbol, empty while unknown", "species"),
+    Column("species_p", "float64", "", "probability of the species", "species"),
+    Column("intensity", "float64", "counts px", "volume under the fitted column", "refine"),
+    Column("width", "float64", "px", "standard deviation of the fitted Gaussian", "refine"),
+    Column("background", "float64", "counts", "fitted background under the column", "refine"),
+    Column("ood", "float64", "", "how unlike the training world, empty while unknown", "knowing"),
+    Column("flags", "string", "", "words joined by a space, see FLAGS", "refine"),
+    Column("intensity_err", "float64", "counts px", "standard error of intensity", "refine"),
+)
+
+FLAGS: dict[str, str] = {
+    "unrefined": "the fit did not converge; the detector's position and no errors are given",
+    "edge": "nearer to the border of the frame than one column width",
+    "masked": "touches pixels that were not finite or dead in the input",
+    "overlap": "closer to a neighbour than two standard deviations of the column",
+}
+
+
+def empty(columns: tuple[Column, ...] = ATOMS, rows: int = 0) -> pd.DataFrame:
+    """Return a table with the given columns: unknown numbers are NaN, words are empty."""
+    data = {c.name: _blank(c.dtype, rows) for c in columns}
+    return pd.DataFrame(data)
+
+
+def conform(table: pd.DataFrame, columns: tuple[Column, ...] = ATOMS) -> pd.DataFrame:
+    """Return the table with all declared columns first, in order and dtype, then any others."""
+    known = empty(columns, len(table))
+    for column in columns:
+        if column.name in table:
+            values = table[column.name].to_numpy()
+            known[column.name] = values.astype(object if column.dtype == "string" else column.dtype)
+    extra = [name for name in table.columns if name not in known.columns]
+    return pd.concat([known, table[extra].reset_index(drop=True)], axis=1)
+
+
+def _blank(dtype: str, rows: int) -> np.ndarray:  # type: ignore[type-arg]
+    if dtype == "string":
+        return np.full(rows, "", dtype=object)
+    fill = np.nan if np.dtype(dtype).kind == "f" else 0
+    return np.full(rows, fill, dtype=dtype)
