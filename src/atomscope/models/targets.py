@@ -1,0 +1,77 @@
+"""Points to maps and back: the heat and offset maps that the detector learns."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Frame = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+HEAT_SIGMA = 1.3  # px
+REACH = 4  # px around a column in which its offset is taught
+
+
+def to_maps(xy: Floats, shape: tuple[int, int]) -> tuple[Frame, Frame, NDArray[np.bool_]]:
+    """Draw the target maps of a set of columns.
+
+    Args:
+        xy: Positions in px, shape (N, 2).
+        shape: (height, width) of the maps.
+
+    Returns:
+        heat (y, x) with a peak of 1 at every column; offset (2, y, x), the vector
+        (dx, dy) in px from each pixel to the nearest column; near (y, x), True
+        where the offset is defined (within REACH px).
+    """
+    height, width = shape
+    squared = np.full(height * width, np.inf)
+    offset = np.zeros((2, height * width), dtype=np.float32)
+    if len(xy):
+        step = np.arange(-REACH, REACH + 1)
+        dy, dx = (g.ravel() for g in np.meshgrid(step, step, indexing="ij"))
+        base = np.rint(xy).astype(np.intp)
+        cols, rows = base[:, :1] + dx, base[:, 1:] + dy
+        inside = (cols >= 0) & (cols < width) & (rows >= 0) & (rows < height)
+        vector = np.stack([xy[:, :1] - cols, xy[:, 1:] - rows])
+        distance = np.where(inside, (vector**2).sum(0), np.inf).ravel()
+        order = np.argsort(-distance, kind="stable")  # the nearest column is written last
+        order = order[np.isfinite(distance[order])]
+        flat = (rows * width + cols).ravel()[order]
+        squared[flat] = distance[order]
+        offset[:, flat] = vector.reshape(2, -1)[:, order]
+    heat = np.exp(-0.5 * squared / HEAT_SIGMA**2).astype(np.float32)
+    near = squared <= REACH**2
+    return heat.reshape(shape), offset.reshape(2, *shape), near.reshape(shape)
+
+
+def to_points(
+    heat: Frame, offset: Frame, threshold: float
+) -> tuple[Floats, NDArray[np.float64], NDArray[np.intp]]:
+    """Read columns from maps: local maxima of the heat, each moved by its offset.
+
+    Args:
+        heat: (y, x), 0 to 1.
+        offset: (2, y, x), px.
+        threshold: Least heat of a maximum.
+
+    Returns:
+        Positions (N, 2) in px, heat (N,) at the maxima, and their flat pixel index (N,).
+    """
+    height, width = heat.shape
+    padded = np.pad(heat, 1, constant_values=-1.0)
+    centre = padded[1:-1, 1:-1]
+    peak = centre >= threshold
+    rows, cols = np.nonzero(peak)
+    top = np.ones(len(rows), dtype=bool)
+    value = heat[rows, cols]
+    for dy in (-1, 0, 1):
+        for dx in (-1, 0, 1):
+            if (dy, dx) != (0, 0):
+                other = padded[rows + 1 + dy, cols + 1 + dx]
+                # of equal neighbours the first in reading order wins
+                top &= (value > other) if (dy, dx) < (0, 0) else (value >= other)
+    rows, cols, value = rows[top], cols[top], value[top]
+    shift = offset[:, rows, cols].astype(np.float64)
+    xy = np.stack([cols + shift[0], rows + shift[1]], axis=1)
+    return xy, value.astype(np.float64), rows * width + cols

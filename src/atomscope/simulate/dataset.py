@@ -1,0 +1,200 @@
+"""The training world: endless seeded patches with the positions of their columns.
+
+Every patch is drawn at the detector's canonical sampling: the shortest column
+spacing is near `World.spacing` px. Patches hold lattices with defects, particles,
+isolated atoms on supports, and textures without any atom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from atomscope.simulate.imaging import (
+    Frame,
+    amorphous,
+    detector_noise,
+    render,
+    scan_jitter,
+    smooth_noise,
+    visible,
+)
+from atomscope.simulate.lattices import random_lattice
+from atomscope.simulate.scene import (
+    Floats,
+    Scene,
+    cut_edge,
+    cut_particle,
+    join_grains,
+    merge_unresolved,
+    point_defects,
+    scatter,
+    strain,
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Ranges of the training world; lengths in px of the canonical sampling.
+
+    Attributes:
+        spacing: Median shortest column spacing, px.
+        spacing_spread: Standard deviation of its logarithm.
+        kinds: Share of lattices, of isolated atoms, and of frames without atoms.
+        snr: Range of the matched-filter signal-to-noise ratio of a typical column.
+    """
+
+    spacing: float = 8.0
+    spacing_spread: float = 0.22
+    kinds: tuple[float, float, float] = (0.58, 0.30, 0.12)
+    snr: tuple[float, float] = (3.0, 80.0)
+
+
+def patch(rng: np.random.Generator, size: int = 128, world: World | None = None) -> tuple[Frame, Floats]:
+    """Draw one patch.
+
+    Args:
+        rng: Source of randomness; the same state gives the same patch.
+        size: Edge of the patch in px.
+        world: Ranges to draw from.
+
+    Returns:
+        The frame (size, size), float32, in arbitrary units, and the positions
+        (N, 2) in px (x, y) of the columns inside it.
+    """
+    world = world or World()
+    kind = rng.choice(["lattice", "isolated", "nothing"], p=world.kinds)
+    spacing = float(world.spacing * np.exp(rng.normal(0, world.spacing_spread)))
+    spacing = float(np.clip(spacing, 4.2, 16.0))
+    if kind == "lattice":
+        sigma = spacing * rng.uniform(0.13, 0.40)
+        scene = _crystal(rng, size, spacing)
+    else:
+        sigma = float(np.clip(np.exp(rng.normal(np.log(1.9), 0.28)), 0.9, 4.0))
+        scene = scatter(rng, size, 3.2 * sigma)
+    sigma = max(sigma, 0.75)
+    scene = merge_unresolved(scene, max(0.35 * scene.spacing, 1.7 * sigma))
+    if kind == "nothing":
+        scene = scene.keep(np.zeros(len(scene.xy), dtype=bool))
+    frame = _image(rng, scene, sigma, size, lattice=kind == "lattice")
+    return frame, visible(scene, size).xy
+
+
+def patches(
+    seed: int, count: int, size: int = 128, world: World | None = None
+) -> tuple[Frame, list[Floats]]:
+    """Draw `count` patches: frames (count, 1, size, size) float32 and positions of each."""
+    rng = np.random.default_rng(seed)
+    drawn = [patch(rng, size, world) for _ in range(count)]
+    return np.stack([f for f, _ in drawn])[:, None], [xy for _, xy in drawn]
+
+
+def _crystal(rng: np.random.Generator, size: int, spacing: float) -> Scene:
+    """Draw a lattice with boundaries, edges, point defects and strain."""
+    scene = random_lattice(rng, size, spacing)
+    if rng.random() < 0.2:
+        other = random_lattice(rng, size, spacing) if rng.random() < 0.4 else scene
+        if other is scene:
+            other = _turned(scene, rng.uniform(0.1, 3.0), size)
+        scene = join_grains(scene, other, rng, size)
+    if rng.random() < 0.5:
+        scene = point_defects(
+            scene,
+            rng,
+            vacancies=rng.uniform(0, 0.06),
+            substitutions=rng.uniform(0, 0.06),
+            adatoms=rng.uniform(0, 0.03),
+        )
+    cut = rng.random()
+    if cut < 0.2:
+        scene = cut_edge(scene, rng, size)
+    elif cut < 0.4:
+        scene = cut_particle(scene, rng, size, hole=rng.random() < 0.4)
+    scene = strain(scene, rng, size, rng.uniform(0, 0.12) * spacing)
+    thermal = rng.normal(0, rng.uniform(0, 0.04) * spacing, scene.xy.shape)
+    return replace(scene, xy=scene.xy + thermal)
+
+
+def _turned(scene: Scene, angle: float, size: int) -> Scene:
+    c, s = np.cos(angle), np.sin(angle)
+    turn = np.array([[c, s], [-s, c]])
+    return replace(scene, xy=(scene.xy - size / 2) @ turn + size / 2)
+
+
+def _image(
+    rng: np.random.Generator, scene: Scene, sigma: float, size: int, *, lattice: bool
+) -> Frame:
+    """Image a scene: peaks, thickness, support, background, scan errors, noise."""
+    shape = (size, size)
+    tail = rng.choice([0.0, rng.uniform(0.02, 0.25), -rng.uniform(0.03, 0.2)], p=[0.3, 0.55, 0.15])
+    own = sigma * np.exp(rng.normal(0, 0.06, len(scene.xy)))
+    frame = render(scene.xy, scene.weight, own, shape, tail=tail, tail_width=rng.uniform(1.6, 3.0))
+    if lattice and rng.random() < 0.5:
+        frame = frame * (1 + rng.uniform(0.05, 0.5) * smooth_noise(rng, shape, size / 3)).clip(0.2)
+    frame = frame + _support(rng, sigma, shape, lattice=lattice)
+    frame = frame + _background(rng, shape, sigma)
+    if rng.random() < 0.4:
+        frame = scan_jitter(frame, rng, float(rng.uniform(0.05, 0.6)))
+    low = np.log(2.5 if not lattice else 3.0)
+    snr = np.exp(rng.uniform(low, np.log(80.0)))
+    rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
+    frame = frame - min(float(frame.min()), 0.0)
+    blurred = rng.random()
+    blur = (0.0, 0.0)
+    if blurred < 0.25:
+        blur = (float(rng.uniform(0.3, 1.0)),) * 2
+    elif blurred < 0.4:
+        blur = (0.0, float(rng.uniform(0.4, 2.0)))
+    lines = float(rms * rng.uniform(0.1, 1.0)) if rng.random() < 0.25 else 0.0
+    shot = float(rng.choice([1.0, 0.7, 0.3, 0.0]))
+    frame = detector_noise(rng, frame, rms, shot=shot, blur=blur, lines=lines)
+    return _spoil(rng, frame, rms)
+
+
+def _support(
+    rng: np.random.Generator, sigma: float, shape: tuple[int, int], *, lattice: bool
+) -> Frame:
+    """Speckle of amorphous matter, in units of a typical column's peak."""
+    if lattice and rng.random() < 0.6:
+        return np.zeros(shape, dtype=np.float32)
+    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.36)))
+    density = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
+    field = amorphous(rng, shape, sigma * rng.uniform(0.95, 1.5), float(density))
+    field += rng.uniform(0, 1.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))
+    return np.asarray(strength * field, dtype=np.float32)
+
+
+def _background(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Frame:
+    """Offset, thickness gradients, contamination, steps and one-dimensional fringes."""
+    frame = np.full(shape, np.exp(rng.uniform(np.log(0.02), np.log(6.0))), dtype=np.float32)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32) / shape[0] - 0.5
+    angle = rng.uniform(0, 2 * np.pi)
+    ramp = np.cos(angle) * x + np.sin(angle) * y
+    frame = frame + np.float32(rng.uniform(0, 1.5)) * ramp
+    if rng.random() < 0.5:
+        frame = frame + rng.uniform(0.1, 1.5) * smooth_noise(rng, shape, rng.uniform(8, 40))
+    if rng.random() < 0.15:  # a step: terrace, film edge, support edge
+        slope = np.clip((ramp - rng.uniform(-0.3, 0.3)) * shape[0] / rng.uniform(0.5, 8), -30, 30)
+        frame = frame + np.float32(rng.uniform(0.3, 4)) / (1 + np.exp(-slope))
+    if rng.random() < 0.05:  # fringes: lattice planes without resolved columns
+        period = rng.uniform(3.5, 14) / shape[0]
+        frame = frame + np.float32(rng.uniform(0.1, 0.6)) * np.sin(2 * np.pi * ramp / period)
+    if rng.random() < 0.15:
+        count = rng.integers(1, 4)
+        spots = rng.uniform(0, shape[0], (count, 2))
+        heights = rng.uniform(0.5, 3, count)
+        frame = frame + render(spots, heights, sigma * rng.uniform(3, 7, count), shape)
+    return np.asarray(frame, dtype=np.float32)
+
+
+def _spoil(rng: np.random.Generator, frame: Frame, rms: float) -> Frame:
+    """Hot pixels and torn lines, as detectors and scans give them."""
+    if rng.random() < 0.1:
+        count = rng.integers(1, 12)
+        where = tuple(rng.integers(0, n, count) for n in frame.shape)
+        frame[where] += rms * rng.uniform(4, 15, count).astype(np.float32)
+    if rng.random() < 0.06:
+        line = rng.integers(0, len(frame))
+        frame[line] += np.float32(rms * rng.uniform(1, 6) * rng.choice([-1, 1]))
+    return frame

@@ -1,0 +1,43 @@
+"""Batches of the training world, one per step, the same for the same seed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from atomscope.models.normalise import normalise
+from atomscope.models.targets import to_maps
+from atomscope.simulate.dataset import World, patch
+from atomscope.train.settings import TrainingRecipe
+
+Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+TRAINING, VALIDATION, CALIBRATION = 0, 1, 2  # streams of seeds that never meet
+
+
+class Batches(Dataset[Batch]):
+    """Batch number i of a stream: frames, heat, offset, near (all (B, c, y, x))."""
+
+    def __init__(self, recipe: TrainingRecipe, stream: int, first: int, last: int) -> None:
+        """Name the batches from `first` up to `last`."""
+        self.recipe, self.stream, self.first, self.last = recipe, stream, first, last
+        self.world = World(**recipe.world.model_dump())
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return self.last - self.first
+
+    def __getitem__(self, index: int) -> Batch:
+        """Draw one batch."""
+        size = self.recipe.size
+        frames = np.empty((self.recipe.batch, 1, size, size), dtype=np.float32)
+        heat = np.empty_like(frames)
+        near = np.empty(frames.shape, dtype=np.bool_)
+        offset = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
+        for i in range(self.recipe.batch):
+            key = (self.recipe.seed, self.stream, self.first + index, i)
+            frame, xy = patch(np.random.default_rng(key), size, self.world)
+            frames[i, 0] = normalise(frame)
+            heat[i, 0], offset[i], near[i, 0] = to_maps(xy, (size, size))
+        return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)  # type: ignore[return-value]

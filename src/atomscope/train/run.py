@@ -1,0 +1,171 @@
+"""The training loop: seeded, resumable, best weights by validation."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
+
+from atomscope.errors import UsageError
+from atomscope.models.unet import UNet
+from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches
+from atomscope.train.settings import TrainingRecipe
+
+FIELDS = ("step", "train_loss", "validation_loss", "heat_loss", "offset_px", "seconds")
+
+
+def train(recipe: TrainingRecipe, out: Path, *, workers: int = 2, device: str = "cpu") -> Path:
+    """Train a detector and keep the best weights by validation loss.
+
+    A run that was stopped goes on from its last checkpoint in `out`.
+
+    Args:
+        recipe: What to train.
+        out: Folder for checkpoints (safetensors) and metrics.csv.
+        workers: Processes that draw patches.
+        device: A torch device.
+
+    Returns:
+        The file with the best weights.
+
+    Raises:
+        UsageError: `out` holds the run of another recipe.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    _claim(out, recipe)
+    torch.manual_seed(recipe.seed)
+    network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    mean = AveragedModel(
+        network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
+    state = _resume(out, network, mean, optimiser)
+    batches = Batches(recipe, TRAINING, state["step"], recipe.steps)
+    loader = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=8)
+    started, running = time.monotonic() - state["seconds"], 0.0
+    for step, batch in enumerate(loader, start=state["step"] + 1):
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * _schedule(step / recipe.steps)
+        heat_loss, offset_loss = _losses(network, _to(batch, device), bfloat16=True)
+        loss = heat_loss + recipe.offset_weight * offset_loss
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        mean.update_parameters(network)
+        running += float(loss.detach())
+        if step % recipe.validate_every == 0 or step == recipe.steps:
+            heat, offset = _validate(mean.module, recipe, device)
+            total = heat + recipe.offset_weight * offset
+            seconds = time.monotonic() - started
+            _record(out, (step, running / recipe.validate_every, total, heat, offset, seconds))
+            running = 0.0
+            if total < state["best"]:
+                state["best"] = total
+                save_file(_plain(mean.module), out / "best.safetensors")
+            state.update(step=step, seconds=seconds)
+            _checkpoint(out, state, network, mean, optimiser)
+    return out / "best.safetensors"
+
+
+def _schedule(done: float) -> float:
+    """Warm up over 2 % of the run, then fall along a cosine."""
+    warm = min(done / 0.02, 1.0)
+    return float(warm * 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi))) + 1e-3)
+
+
+def _losses(network: torch.nn.Module, batch: Batch, *, bfloat16: bool) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the heat and mean distance error of the offsets (px)."""
+    frames, heat, offset, near = batch
+    with torch.autocast(frames.device.type, torch.bfloat16, enabled=bfloat16):
+        maps = network(frames.contiguous(memory_format=torch.channels_last))
+    maps = maps.float()
+    # every column spans the same few px, so a sum per patch would only follow the density
+    heat_loss = functional.binary_cross_entropy_with_logits(maps[:, :1], heat)
+    error = functional.smooth_l1_loss(maps[:, 1:], offset, beta=0.5, reduction="none")
+    offset_loss = (error.sum(1, keepdim=True) * near).sum() / near.sum().clamp(min=1)
+    return heat_loss, offset_loss
+
+
+@torch.no_grad()
+def _validate(network: torch.nn.Module, recipe: TrainingRecipe, device: str) -> tuple[float, float]:
+    network.eval()
+    batches = Batches(recipe, VALIDATION, 0, recipe.validation_batches)
+    pairs = [
+        _losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))
+    ]
+    return tuple(float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))  # type: ignore[return-value]
+
+
+def _to(batch: Batch, device: str) -> Batch:
+    return tuple(tensor.to(device) for tensor in batch)  # type: ignore[return-value]
+
+
+def _plain(network: torch.nn.Module) -> dict[str, Tensor]:
+    return {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+
+
+def _claim(out: Path, recipe: TrainingRecipe) -> None:
+    """Bind the folder to one recipe, so that no run goes on with another's weights."""
+    note, text = out / "recipe.json", recipe.model_dump_json(indent=1)
+    if note.exists() and json.loads(note.read_text()) != json.loads(text):
+        raise UsageError(f"{out} holds a run of another recipe; give a new folder with -o.")
+    note.write_text(text)
+
+
+def _record(out: Path, row: tuple[float, ...]) -> None:
+    path = out / "metrics.csv"
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(FIELDS)
+        writer.writerow([f"{value:.6g}" for value in row])
+
+
+def _checkpoint(
+    out: Path,
+    state: dict[str, Any],
+    network: torch.nn.Module,
+    mean: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+) -> None:
+    """Write all that a resumed run needs; the state file last, so that it is never ahead."""
+    tensors = {f"network.{k}": v for k, v in _plain(network).items()}
+    tensors |= {f"mean.{k}": v for k, v in _plain(mean).items()}
+    for number, slots in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{k}": v.cpu().contiguous().clone() for k, v in slots.items()}
+    save_file(tensors, out / "last.tmp")
+    (out / "last.tmp").replace(out / "last.safetensors")
+    (out / "state.json").write_text(json.dumps(state))
+
+
+def _resume(
+    out: Path, network: torch.nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Load the last checkpoint, if there is one, and return step, best loss and seconds."""
+    if not (out / "state.json").exists():
+        return {"step": 0, "best": float("inf"), "seconds": 0.0}
+    tensors = load_file(out / "last.safetensors")
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")}
+
+    network.load_state_dict(part("network"))
+    mean.load_state_dict(part("mean"))
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, value in part("optimiser").items():
+        number, slot = key.split(".", 1)
+        slots.setdefault(int(number), {})[slot] = value
+    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+    state: dict[str, Any] = json.loads((out / "state.json").read_text())
+    return state

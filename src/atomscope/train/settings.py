@@ -1,0 +1,57 @@
+"""What a training recipe may say; unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from atomscope.errors import UsageError
+
+
+class WorldSettings(BaseModel):
+    """Ranges of the training world, see `atomscope.simulate.dataset.World`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    spacing: float = Field(8.0, gt=3, lt=30, description="median column spacing, px")
+    spacing_spread: float = Field(0.22, ge=0, lt=1, description="spread of its logarithm")
+    kinds: tuple[float, float, float] = Field(
+        (0.58, 0.30, 0.12), description="share of lattices, isolated atoms, empty frames"
+    )
+    snr: tuple[float, float] = Field((3.0, 80.0), description="range of matched-filter SNR")
+
+
+class TrainingRecipe(BaseModel):
+    """One training run, from its seed on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str = "1"
+    task: str = "columns"
+    seed: int = 0
+    steps: int = Field(20_000, gt=0)
+    batch: int = Field(16, gt=0)
+    size: int = Field(128, multiple_of=16, description="edge of a patch, px")
+    widths: tuple[int, int, int, int] = (32, 64, 96, 128)
+    learning_rate: float = Field(2e-3, gt=0)
+    offset_weight: float = Field(0.05, gt=0, description="weight of the offset loss, per px")
+    average: float = Field(0.999, description="decay of the running average of the weights")
+    validate_every: int = 500
+    validation_batches: int = 24
+    world: WorldSettings = WorldSettings()
+
+    @classmethod
+    def load(cls, path: Path) -> TrainingRecipe:
+        """Read a recipe from a YAML file.
+
+        Raises:
+            UsageError: The file is missing, is not YAML, or says something unknown.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+            detail = "; ".join(str(error).splitlines()[:3])
+            raise UsageError(f"{path}: not a training recipe ({detail}).") from error
