@@ -1,0 +1,51 @@
+"""A movie that is decoded frame by frame."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Frames:
+    """A movie (t, y, x) whose frames are fetched when asked for; slicing is as in numpy.
+
+    Attributes:
+        shape: (t, y, x).
+        dtype: Type of the values.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: Any, frame: Callable[[int], NDArray[Any]]
+    ) -> None:
+        """Take the shape (t, y, x), the dtype, and a function from the number to the frame."""
+        self.shape = tuple(int(n) for n in shape)
+        self.dtype = np.dtype(dtype)
+        self._frame = frame
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """Return frames or parts of frames; only the frames asked for are fetched."""
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        if first is Ellipsis:
+            return np.asarray(self)[key]
+        if not isinstance(first, slice) and np.ndim(first) == 0:
+            return np.asarray(self._frame(range(len(self))[operator.index(first)]))[tuple(rest)]
+        numbers = np.arange(len(self))[first]
+        chosen = [np.asarray(self._frame(int(i)))[tuple(rest)] for i in numbers]
+        empty = np.empty((0, *self.shape[1:]), self.dtype)
+        return np.stack(chosen) if chosen else empty[(slice(None), *rest)]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the whole movie as one array."""
+        if copy is False:
+            raise ValueError("a movie on file cannot become an array without copying")
+        return self[:].astype(dtype or self.dtype, copy=False)

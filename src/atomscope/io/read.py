@@ -1,0 +1,261 @@
+"""From a file or an array to an `Image`: the one door of this package."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from atomscope.errors import AtomscopeError, InputError, UsageError
+from atomscope.io import candidate as judged
+from atomscope.io import hdf, registry
+from atomscope.io.candidate import Candidate
+from atomscope.io.convert import from_array
+from atomscope.io.frames import Frames
+from atomscope.types import Image, Modality
+
+# A single image below this is loaded at once, so that damage shows while reading.
+_LOAD_BELOW_BYTES = 1 << 30
+_CHATTY_LOGGERS = ("tifffile", "rsciio", "hyperspy", "imageio", "imageio_ffmpeg", "PIL")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One array of a file, as `list_images` tells it.
+
+    Attributes:
+        index: Number to give as `select`.
+        name: Name in the file; can be given as `select`, too.
+        shape: Shape of the array.
+        dtype: Type of its values.
+        pixel_size: Å per pixel, or None where the file does not say.
+        unit: Unit of length as written in the file.
+        modality: How the contrast came about, where the file says so.
+        is_image: Whether `read` takes it.
+        reason: What it is instead of an image; empty for an image.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    pixel_size: float | None
+    unit: str
+    modality: Modality
+    is_image: bool
+    reason: str
+
+
+def read(source: Any, *, select: int | str | None = None, pixel_size: float | None = None) -> Image:
+    """Read a micrograph or a movie.
+
+    Movies stay on file and are fetched frame by frame; memory maps are never loaded.
+
+    Args:
+        source: Path of a file, also 'file.h5::/path/in/file'; or an array of shape (y, x) or
+            (t, y, x): numpy, memmap, h5py, zarr, dask, xarray, HyperSpy signal, sidpy Dataset.
+        select: Number or name of one image of the file, see `list_images`; None takes the best.
+        pixel_size: Å per pixel, instead of what the file says.
+
+    Returns:
+        The image with pixel size in Å; what was chosen or doubtful stands in its warnings.
+
+    Raises:
+        InputError: There is no image of atoms to be read, or it is damaged.
+        MissingExtraError: The format needs a package that is not installed.
+        UsageError: `select` names nothing in the file, or the pixel size is no positive number.
+    """
+    if not isinstance(source, str | Path):
+        image = from_array(source)
+        return image if pixel_size is None else image.with_pixel_size(pixel_size)
+    path, found = _candidates(source)
+    number = _choose(path, found, select)
+    chosen = found[number]
+    with _guard(path):
+        image = _image(path, chosen, pixel_size, several=len(found) > 1)
+    if len(found) > 1 and select is None:
+        line = f"The file holds {len(found)} arrays; {chosen.name!r} (number {number}) was taken."
+        image = replace(image, warnings=(line, *image.warnings))
+    return image
+
+
+def list_images(path: str | Path) -> list[Entry]:
+    """List all arrays of a file, images or not, without loading them.
+
+    Raises:
+        InputError: The file is missing, damaged or of unknown kind.
+        MissingExtraError: The format needs a package that is not installed.
+    """
+    _, found = _candidates(path)
+    return [_entry(i, candidate) for i, candidate in enumerate(found)]
+
+
+def _candidates(source: str | Path) -> tuple[Path, list[Candidate]]:
+    file, mark, inner = str(source).rpartition("::")
+    path = Path(file if mark else source).expanduser()
+    readers = registry.find(path)
+    if mark:
+        if not any(r.candidates in (hdf.read_hdf5, hdf.read_hspy) for r in readers):
+            raise InputError(
+                f"{source}: a path inside the file was given; expected an HDF5 file before '::'. "
+                "Name only the file, and choose with select."
+            )
+        with _guard(path):
+            return path, _unique(hdf.read_hdf5(path, inner))
+    first_error: AtomscopeError | None = None
+    for reader in readers:
+        try:
+            with _guard(path, reader.name):
+                found = _unique(reader.candidates(path))
+        except AtomscopeError as error:
+            first_error = first_error or error
+            continue
+        if found:
+            return path, found
+    raise first_error or InputError(
+        f"{path.name}: no arrays found by the {readers[0].name} reader; expected a micrograph. "
+        "Export the image again."
+    )
+
+
+def _unique(found: list[Candidate]) -> list[Candidate]:
+    seen: dict[str, int] = {}
+    result = []
+    for candidate in found:
+        count = seen[candidate.name] = seen.get(candidate.name, 0) + 1
+        name = candidate.name if count == 1 else f"{candidate.name} #{count}"
+        result.append(replace(candidate, name=name))
+    return result
+
+
+def _choose(path: Path, found: list[Candidate], select: int | str | None) -> int:
+    names = [c.name for c in found]
+    reasons = [judged.why_no_image(c) for c in found]
+    if select is None:
+        images = [i for i, reason in enumerate(reasons) if not reason]
+        if images:
+            return max(images, key=lambda i: (_rank(found[i]), -i))
+        told = "; ".join(f"{n}: {r}" for n, r in list(zip(names, reasons, strict=True))[:3])
+        told = reasons[0] if len(found) == 1 else f"{len(found)} arrays, none an image ({told})"
+        raise InputError(
+            f"{path.name}: {told}. Expected an image (y, x) or a movie (t, y, x) of real numbers."
+        )
+    number = names.index(str(select)) if str(select) in names else _number(select)
+    if not 0 <= number < len(found):
+        listed = ", ".join(f"{i} {name}" for i, name in enumerate(names[:20]))
+        raise UsageError(
+            f"{path.name}: {select!r} selected; expected a number or name of: {listed}."
+        )
+    if reasons[number]:
+        raise InputError(
+            f"{path.name}: {names[number]!r} is selected, but it is {reasons[number]}. "
+            "Select an image; list_images shows them."
+        )
+    return number
+
+
+def _number(select: int | str) -> int:
+    text = str(select)
+    return int(text) if text.isdecimal() else -1
+
+
+def _rank(candidate: Candidate) -> tuple[float, bool, int]:
+    """Order images: preference of the reader, then known modality, then pixels of a frame."""
+    height, width = candidate.shape[-2:]
+    preview = any(w in candidate.name.casefold() for w in ("survey", "thumbnail", "preview"))
+    return candidate.preference - 10 * preview, candidate.modality != "unknown", height * width
+
+
+def _entry(index: int, candidate: Candidate) -> Entry:
+    reason = judged.why_no_image(candidate)
+    size = None
+    if not reason:
+        try:
+            size, _ = judged.pixel_size(candidate)
+        except InputError:
+            reason = "an image whose pixels are far from square"
+    unit = candidate.axes[-1].unit if candidate.axes else ""
+    dtype = str(np.dtype(candidate.dtype))
+    return Entry(
+        index,
+        candidate.name,
+        candidate.shape,
+        dtype,
+        size,
+        unit,
+        candidate.modality,
+        not reason,
+        reason,
+    )
+
+
+def _image(path: Path, chosen: Candidate, pixel_size: float | None, *, several: bool) -> Image:
+    name = f"{path.name} [{chosen.name}]" if several else path.name
+    lines: tuple[str, ...] = ()
+    size = pixel_size
+    if pixel_size is None:
+        size, lines = judged.pixel_size(replace(chosen, name=name))
+    data = _lazy(chosen.load(), name)
+    if tuple(data.shape) != tuple(chosen.shape):
+        raise InputError(
+            f"{name}: the file announces shape {tuple(chosen.shape)} and holds "
+            f"{tuple(data.shape)}; expected them to agree. Export it again."
+        )
+    return Image(
+        data,
+        size,
+        chosen.modality,
+        name,
+        judged.frame_times(chosen),
+        MappingProxyType(dict(chosen.metadata)),
+        (*chosen.warnings, *lines),
+    )
+
+
+def _lazy(data: Any, name: str) -> Any:
+    """Load small single images; guard every later access to a movie on file."""
+    if isinstance(data, np.ndarray):
+        return data
+    bytes_ = int(np.prod(data.shape)) * np.dtype(data.dtype).itemsize
+    if len(data.shape) == 2:
+        return np.asarray(data[:]) if bytes_ < _LOAD_BELOW_BYTES else data
+
+    def frame(index: int) -> Any:
+        with _guard(Path(name)):
+            return np.asarray(data[index])
+
+    movie = Frames(data.shape, data.dtype, frame)
+    if len(movie) and not isinstance(data, Frames):
+        movie[-1]  # a truncated file shows here, not in the middle of a run
+    return movie
+
+
+@contextmanager
+def _guard(path: Path, reader: str = "") -> Iterator[None]:
+    """Turn whatever a foreign reader raises into one line; keep its warnings and logs quiet."""
+    loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL + 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except AtomscopeError:
+        raise
+    except Exception as error:
+        told = " ".join(str(error).split())[:120] or "no details"
+        raise InputError(
+            f"{path.name}: cannot be read{f' as {reader}' if reader else ''} "
+            f"({type(error).__name__}: {told}); expected a whole file. Copy or export it again."
+        ) from error
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

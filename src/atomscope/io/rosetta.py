@@ -1,0 +1,122 @@
+"""Electron microscopy formats through RosettaSciIO."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from atomscope.errors import InputError
+from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.types import Modality
+
+OTHER_SUFFIXES = (
+    ".blo",
+    ".mib",
+    ".app5",
+    ".prz",
+    ".tvips",
+    ".unf",
+    ".rpl",
+    ".de5",
+    ".bcf",
+    ".elid",
+    ".sur",
+    ".dens",
+    ".img",
+)
+
+
+def read_rosetta(path: Path) -> list[Candidate]:
+    """Describe each signal of a file by its suffix, lazily."""
+    from rsciio import IO_PLUGINS
+
+    suffix = path.suffix[1:].casefold()
+    plugins = [p for p in IO_PLUGINS if suffix in map(str.casefold, p["file_extensions"])]
+    # MRC and MRCZ share a suffix: the plain reader first, the other if that one fails.
+    plugins.sort(key=lambda p: len(p["name"]))
+    failure: Exception | None = None
+    for plugin in plugins:
+        try:
+            reader = importlib.import_module(plugin["api"])
+            signals = reader.file_reader(str(path), lazy=True)
+        except Exception as error:  # noqa: BLE001 - any plugin may raise anything on foreign bytes
+            failure = failure or error
+            continue
+        return [_signal(path, signal) for signal in signals]
+    raise failure or InputError(
+        f"{path.name}: RosettaSciIO knows no {suffix} files; expected one of its formats. "
+        "Export the image as TIFF."
+    )
+
+
+def read_emi(path: Path) -> list[Candidate]:
+    """Describe the images of an emi file, which are kept in the ser files beside it."""
+    found = read_rosetta(path) if any(path.parent.glob(f"{path.stem}_*.[sS][eE][rR]")) else []
+    if not found:
+        raise InputError(
+            f"{path.name}: an emi file holds only the settings, and {path.stem}_1.ser is not beside "
+            "it; expected both in one folder. Copy the ser file there."
+        )
+    return found
+
+
+def _signal(path: Path, signal: Mapping[str, Any]) -> Candidate:
+    data, metadata = signal["data"], dict(_leaves(signal.get("metadata", {})))
+    title = str(metadata.get("General.title") or "") or path.stem
+    axes = tuple(_axis(axis) for axis in signal["axes"])
+    modality = _modality(title, metadata)
+    return Candidate(
+        name=title,
+        shape=tuple(int(n) for n in data.shape),
+        dtype=data.dtype,
+        load=lambda: data,
+        axes=axes if len(axes) == data.ndim else (),
+        modality=modality,
+        preference=_PREFERENCE.get(modality, 0.0),
+        reason=_reason(metadata, signal["axes"]),
+        metadata=metadata,
+    )
+
+
+# Velox saves all detectors; atoms are sharpest where the contrast is incoherent.
+_PREFERENCE: dict[Modality, float] = {"haadf": 3, "adf": 2, "abf": 1, "bf": 0.5}
+
+
+def _axis(axis: Mapping[str, Any]) -> Axis:
+    return Axis(float(axis.get("scale") or 0), str(axis.get("units") or ""), _offset(axis))
+
+
+def _offset(axis: Mapping[str, Any]) -> float:
+    return float(axis.get("offset") or 0)
+
+
+def _reason(metadata: Mapping[str, Any], axes: list[Mapping[str, Any]]) -> str:
+    kind = str(metadata.get("Signal.signal_type") or "")
+    if "diffraction" in kind:
+        return "a diffraction pattern (reciprocal units); give the real-space image"
+    if kind.startswith(("EELS", "EDS", "CL", "Luminescence")):
+        return f"a spectrum or a spectrum image ({kind})"
+    if len(axes) == 1:
+        return "a spectrum or a profile"
+    return ""
+
+
+def _modality(title: str, metadata: Mapping[str, Any]) -> Modality:
+    mode = str(metadata.get("Acquisition_instrument.TEM.acquisition_mode") or "")
+    found = modality_of(title)
+    if found == "unknown" and mode == "TEM":
+        return "tem"
+    return found
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Flatten nested metadata to dotted names with plain values."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif isinstance(value, str | int | float | bool):
+            yield f"{prefix}{key}", value
+        elif hasattr(value, "item") and getattr(value, "size", 0) == 1:
+            yield f"{prefix}{key}", value.item()

@@ -1,0 +1,209 @@
+"""TIFF with the calibrations that microscopists meet, through tifffile."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomscope.errors import MissingExtraError
+from atomscope.io import units
+from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.io.colour import grey, is_colour, judge
+from atomscope.io.frames import Frames
+
+# Plain resolution tags speak of printing unless the pixels are this small (Å).
+_PRINT_ABOVE = 100.0
+_DM_UNIT, _DM_SCALE = (65004, 65003), (65010, 65009)  # y, x as Gatan writes them
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """Steps along (y, x) and, where known, between frames."""
+
+    axes: tuple[Axis, Axis] = (Axis(), Axis())
+    interval: Axis = Axis()
+
+
+def read_tiff(path: Path) -> list[Candidate]:
+    """Describe each series of a TIFF file; uncompressed data are memory-mapped, pages else lazy."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        calibration = _calibration(file)
+        text = str(file.pages.first.description)[:200] if len(file.pages) else ""
+        return [
+            _series(path, number, series, calibration, text)
+            for number, series in enumerate(file.series)
+        ]
+
+
+def _series(
+    path: Path, number: int, series: Any, calibration: _Calibration, text: str
+) -> Candidate:
+    shape, dtype = tuple(int(n) for n in series.shape), series.dtype
+    name = str(series.name or "") or f"series {number}"
+    known = Candidate(
+        name, shape, dtype, lambda: None, modality=modality_of(name, text), metadata={"title": name}
+    )
+    spatial = calibration.axes
+    if series.axes.startswith("S") and len(shape) == 3:
+        return _coloured(np.moveaxis(_values(path, number), 0, -1), known, spatial)
+    if series.axes.endswith("S"):
+        if len(shape) == 3 and is_colour(shape, dtype):
+            return _coloured(_values(path, number), known, spatial)
+        return replace(known, reason="a stack of coloured pictures; convert it to grey first")
+    if len(shape) == 3:
+        first = calibration.interval if series.axes[0] in "TIQZ" else Axis()
+        return replace(
+            known, axes=(first, *spatial), load=lambda: _movie(path, number, shape, dtype)
+        )
+    axes = spatial if len(shape) == 2 else ()
+    return replace(known, axes=axes, load=lambda: _mapped(path, number, dtype))
+
+
+def _coloured(picture: NDArray[Any], known: Candidate, axes: tuple[Axis, Axis]) -> Candidate:
+    reason, lines = judge(picture)
+    values = grey(picture)
+    return replace(
+        known,
+        shape=values.shape,
+        dtype=values.dtype,
+        load=lambda: values,
+        axes=axes,
+        reason=reason,
+        warnings=lines,
+    )
+
+
+def _mapped(path: Path, number: int, dtype: Any) -> NDArray[Any]:
+    import tifffile
+
+    # memmap refuses compressed and scattered data with a ValueError.
+    with contextlib.suppress(ValueError):
+        mapped: NDArray[Any] = tifffile.memmap(path, series=number, mode="r")
+        return mapped
+    return _values(path, number).astype(dtype, copy=False)
+
+
+def _movie(path: Path, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    import tifffile
+
+    with contextlib.suppress(ValueError):
+        return tifffile.memmap(path, series=number, mode="r")
+
+    def frame(index: int) -> NDArray[Any]:
+        return _values(path, number, index).astype(dtype, copy=False)
+
+    movie = Frames(shape, dtype, frame)
+    movie[-1]  # a truncated file shows here
+    return movie
+
+
+def _values(path: Path, number: int, page: int | None = None) -> NDArray[Any]:
+    """Return a series or one page of it; compressions that tifffile lacks come from Pillow."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            series = file.series[number]
+            return np.asarray(series.asarray() if page is None else series.pages[page].asarray())
+    except ValueError as error:
+        if "imagecodecs" not in str(error):
+            raise
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            picture.seek(page or 0)
+            return np.asarray(picture)
+    except (OSError, UnidentifiedImageError) as error:
+        raise MissingExtraError(
+            f"{path.name}: its compression needs the package imagecodecs, which is not installed. "
+            "Run: pip install imagecodecs"
+        ) from error
+
+
+def _calibration(file: Any) -> _Calibration:
+    if file.is_ome:
+        return _ome(file.ome_metadata)
+    tags = file.pages.first.tags
+    imagej = file.imagej_metadata or {}
+    unit = str(imagej.get("unit") or "").replace("\\u00B5", "µ").replace("\\u00C5", "Å")
+    interval = Axis(_number(imagej.get("finterval")), "s")
+    if units.angstroms(unit) or units.is_reciprocal(unit):
+        axes = (Axis(_step(tags, "YResolution"), unit), Axis(_step(tags, "XResolution"), unit))
+        return _Calibration(axes, interval)
+    for vendor in (_gatan(tags), _thermo(file), _zeiss(file)):
+        if vendor is not None:
+            return _Calibration(vendor, interval)
+    return _Calibration(_plain(tags), interval)
+
+
+def _ome(text: str) -> _Calibration:
+    pixels = next((e for e in ET.fromstring(text).iter() if e.tag.endswith("}Pixels")), None)
+    known = {} if pixels is None else pixels.attrib
+
+    def axis(key: str, default: str) -> Axis:
+        return Axis(_number(known.get(key)), known.get(f"{key}Unit", default))
+
+    # The unit may be left out of OME-XML; the schema then means µm and s.
+    axes = (axis("PhysicalSizeY", "µm"), axis("PhysicalSizeX", "µm"))
+    return _Calibration(axes, axis("TimeIncrement", "s"))
+
+
+def _gatan(tags: Any) -> tuple[Axis, Axis] | None:
+    if not all(code in tags for code in (*_DM_UNIT, *_DM_SCALE)):
+        return None
+    y, x = (
+        Axis(_number(tags[scale].value), str(tags[unit].value))
+        for unit, scale in zip(_DM_UNIT, _DM_SCALE, strict=True)
+    )
+    return (y, x)
+
+
+def _thermo(file: Any) -> tuple[Axis, Axis] | None:
+    scan = (file.fei_metadata or {}).get("Scan", {}) if file.is_fei else {}
+    if "PixelWidth" not in scan:
+        return None
+    return Axis(_number(scan.get("PixelHeight")), "m"), Axis(_number(scan["PixelWidth"]), "m")
+
+
+def _zeiss(file: Any) -> tuple[Axis, Axis] | None:
+    known = (file.sem_metadata or {}) if file.is_sem else {}
+    entry = known.get("ap_image_pixel_size") or known.get("ap_pixel_size")
+    if not isinstance(entry, tuple) or len(entry) != 3:
+        return None
+    axis = Axis(_number(entry[1]), str(entry[2]))
+    return axis, axis
+
+
+def _plain(tags: Any) -> tuple[Axis, Axis]:
+    unit = {2: "in", 3: "cm"}.get(
+        int(tags["ResolutionUnit"].value) if "ResolutionUnit" in tags else 0
+    )
+    y, x = _step(tags, "YResolution"), _step(tags, "XResolution")
+    factor = units.angstroms(unit)
+    if factor is None or x is None or x * factor > _PRINT_ABOVE:
+        return Axis(), Axis()
+    return Axis(y, str(unit)), Axis(x, str(unit))
+
+
+def _step(tags: Any, name: str) -> float | None:
+    """Return the length of a pixel from a resolution tag (pixels per unit, a fraction)."""
+    if name not in tags:
+        return None
+    value = tags[name].value
+    pixels, length = value if isinstance(value, tuple) else (value, 1)
+    return length / pixels if pixels and length else None
+
+
+def _number(value: object) -> float | None:
+    match = re.match(r"\s*[-+]?[\d.]+(?:[eE][-+]?\d+)?", str(value))
+    return float(match.group()) if match else None
