@@ -96,18 +96,19 @@ def overlay(
     )
 
 
-def shrink(frame: FloatArray, max_side: int) -> tuple[FloatArray, int]:
-    """Average square blocks of a frame until its longest side is at most `max_side`.
+def shrink_factor(shape: tuple[int, ...], max_side: int) -> int:
+    """Return the smallest block edge for `shrink` that brings both sides to `max_side` or less."""
+    return max(1, -(-max(shape) // max_side))
 
-    Values that are not finite are left out of the means; a block of nothing else is NaN.
 
-    Returns:
-        The small frame, and the edge of a block in pixels; blocks at the right and lower border
-        may reach over it.
+def shrink(frame: FloatArray, factor: int) -> FloatArray:
+    """Average blocks of `factor` × `factor` pixels.
+
+    Values that are not finite are left out of the means; a block of nothing else is NaN. Where
+    the sides are no multiples, the last blocks reach over the border.
     """
-    factor = max(1, -(-max(frame.shape) // max_side))
     if factor == 1:
-        return frame, 1
+        return frame
     height, width = frame.shape
     columns = np.arange(0, width, factor)
     rows = []
@@ -118,7 +119,7 @@ def shrink(frame: FloatArray, max_side: int) -> tuple[FloatArray, int]:
         counts = np.add.reduceat(valid.sum(axis=0), columns)
         means = np.add.reduceat(sums, columns) / np.maximum(counts, 1)
         rows.append(np.where(counts > 0, means, np.nan))
-    return np.array(rows), factor
+    return np.array(rows)
 
 
 def grey(frame: FloatArray) -> NDArray[np.uint8]:
@@ -171,7 +172,8 @@ def scale_bar(width: int, pixel_size: float | None) -> tuple[float, str]:
 
 
 def _draw_image(axes: Any, frame: FloatArray, max_side: int) -> None:
-    small, factor = shrink(frame, max_side)
+    factor = shrink_factor(frame.shape, max_side)
+    small = shrink(frame, factor)
     rows, columns = small.shape
     axes.imshow(
         grey(small),

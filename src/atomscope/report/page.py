@@ -1,0 +1,181 @@
+"""Putting the page together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import atomscope
+from atomscope.columns import conform
+from atomscope.io.write import plain, write_whole
+from atomscope.plot import Classes, classify_colours
+from atomscope.quality import Quality
+from atomscope.report import charts
+from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
+from atomscope.report.viewer import (
+    Drawn,
+    choose_atoms,
+    frames_that_fit,
+    make_viewer,
+    word_names,
+)
+from atomscope.report.words import describe_image, quality_rows
+from atomscope.types import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_report(
+    path: str | Path,
+    image: Image,
+    atoms: pd.DataFrame,
+    *,
+    quality: Quality,
+    card: Mapping[str, Any],
+    reliability: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write one HTML file with image, atoms, quality and run card; it needs no network.
+
+    Frames are embedded as pictures, at most 64 spread evenly over a movie and about 20 MB in
+    all; above 50,000 atoms in a frame a fair sample is drawn. The page says where it shows less
+    than all. Coordinates are always those of the input image.
+
+    Args:
+        path: The HTML file to write.
+        image: The image or movie.
+        atoms: Atoms table (`columns.ATOMS`) of all frames; may be empty.
+        quality: What `quality.quality` returned for the table.
+        card: The run card: plain values, shown folded away; its `warnings` stand on top.
+        reliability: Curve of the detector from its model card: `observed` and `counts` of each
+            bin, and `bins`, the stated probability of each or the borders of the bins.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    atoms = conform(atoms)
+    fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
+    pictures = embed(image, pick_frames(image.n_frames, fitting))
+    drawn = choose_atoms(atoms, pictures.frames)
+    classes = classify_colours(drawn.table)
+    models = make_viewer(image, drawn, pictures, classes)
+    figures, mark = _charts(image, atoms, quality, reliability)
+    details = plain(card)
+    words = {
+        "name": image.name,
+        "facts": describe_image(image),
+        "warnings": [*image.warnings, *details.get("warnings", ())],
+        "rows": quality_rows(quality),
+        "classes": _legend(classes),
+        "notes": _notes(image, drawn, pictures),
+        "last_frame": len(pictures.frames) - 1,
+        "pictures": pictures.uris,
+        "charts": [(name, *_TITLES[name]) for name in figures],
+        "card": details,
+    }
+    settings = _settings(image, drawn, pictures, classes)
+    html = _render(models | {"mark": mark, "settings": settings}, figures, words)
+    return write_whole(path, lambda draft: draft.write_text(html, encoding="utf-8"))
+
+
+def _render(models: dict[str, Any], charts: dict[str, Any], words: dict[str, Any]) -> str:
+    """Return the page; `models` go to its script, by name, once they are on the screen."""
+    from bokeh.document import Document
+    from bokeh.embed import file_html
+    from bokeh.events import DocumentReady
+    from bokeh.models import CustomJS
+    from bokeh.resources import Resources
+    from jinja2 import Environment
+
+    document = Document()
+    for name, figure in {"viewer": models["viewer"], **charts}.items():
+        figure.name = name
+        document.add_root(figure)
+    code = "startPage({" + ", ".join(models) + "})"
+    document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    assets = {"style": _asset("page.css"), "script": _asset("page.js")}
+    page: str = file_html(
+        document,
+        Resources(mode="inline"),
+        title=f"{words['name']} – atomscope",
+        template=environment.from_string(_asset("page.html.jinja")),
+        template_variables={"version": atomscope.__version__, **assets, **words},
+    )
+    return page
+
+
+_TITLES = {
+    "spacings": ("Spacings", "The line marks the median."),
+    "intensities": ("Intensities", "Separate peaks speak for different elements or thicknesses."),
+    "frames": ("Atoms in each frame", "The line marks the frame that is shown above."),
+    "reliability": (
+        "Reliability of the detector",
+        "On its test set, with known truth. On the dashed line a stated 80 % is right in 80 %.",
+    ),
+}
+
+
+def _charts(
+    image: Image, atoms: pd.DataFrame, quality: Quality, reliability: Mapping[str, Any] | None
+) -> tuple[dict[str, Any], Any]:
+    """Return the charts that have something to show, and the mark of the shown frame."""
+    frames, mark = charts.frames_chart(atoms, image.n_frames)
+    found = {
+        "frames": frames,
+        "spacings": charts.spacing_chart(quality),
+        "intensities": charts.intensity_chart(atoms, classify_colours(atoms)),
+        "reliability": charts.reliability_chart(reliability),
+    }
+    return {name: chart for name, chart in found.items() if chart is not None}, mark
+
+
+def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) -> dict[str, Any]:
+    height, width = image.frame_shape
+    return {
+        "width": width,
+        "height": height,
+        "pixel_size": image.pixel_size,
+        "frames": list(pictures.frames),
+        "n_frames": image.n_frames,
+        "times": None if image.times is None else [image.times[i] for i in pictures.frames],
+        "starts": drawn.starts,
+        "counts": drawn.counts,
+        "labels": list(classes.labels),
+        "colours": list(classes.colours),
+        "words": word_names(drawn.table),
+    }
+
+
+def _legend(classes: Classes) -> list[tuple[int, str, str]]:
+    present = set(classes.index.tolist())
+    pairs = zip(classes.labels, classes.colours, strict=True)
+    return [(i, label, colour) for i, (label, colour) in enumerate(pairs) if i in present]
+
+
+def _notes(image: Image, drawn: Drawn, pictures: Pictures) -> list[str]:
+    """Say where the page shows less than all."""
+    notes = []
+    if len(pictures.frames) < image.n_frames:
+        notes.append(
+            f"{len(pictures.frames)} of {image.n_frames:,} frames are shown, spread evenly; "
+            "the numbers are those of all."
+        )
+    if drawn.thinned:
+        share = drawn.starts[-1] / sum(drawn.counts)
+        notes.append(f"A random {100 * share:.2g} % of the atoms are drawn.")
+    if pictures.factor > 1:
+        notes.append(
+            f"The picture is averaged over {pictures.factor} × {pictures.factor} pixels; "
+            "coordinates are those of the full image."
+        )
+    return notes
+
+
+def _asset(name: str) -> str:
+    return files("atomscope.report").joinpath(name).read_text(encoding="utf-8")

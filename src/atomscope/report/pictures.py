@@ -1,0 +1,75 @@
+"""Frames as pictures inside the page: small enough together, whatever the movie."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import imageio.v3 as imageio
+import numpy as np
+
+from atomscope.plot import grey, shrink, shrink_factor
+from atomscope.types import FloatArray, Image
+
+MAX_FRAMES = 64
+MAX_BYTES = 6_000_000  # of all pictures before base64, which adds a third
+_MAX_SIDE = 2048
+_LOSSLESS_PIXELS = 4_200_000  # beyond this, PNG of noisy frames would fill the budget
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Frames of an image, ready for a page.
+
+    Attributes:
+        frames: Which frames of the movie these are, ascending.
+        uris: A data URI for each.
+        factor: Edge in image pixels of one picture pixel.
+        size: Width and height of a picture, in image pixels.
+    """
+
+    frames: tuple[int, ...]
+    uris: tuple[str, ...]
+    factor: int
+    size: tuple[int, int]
+
+
+def pick_frames(n_frames: int, at_most: int) -> tuple[int, ...]:
+    """Return frame numbers spread evenly over a movie, first and last among them."""
+    picked = np.linspace(0, n_frames - 1, min(n_frames, max(at_most, 1)))
+    return tuple(int(i) for i in picked.round())
+
+
+def embed(image: Image, frames: tuple[int, ...]) -> Pictures:
+    """Encode frames as PNG or JPEG, averaged down until all fit into `MAX_BYTES`.
+
+    Each frame is stretched to grey on its own, so that drifts of the dose stay invisible.
+    """
+    height, width = image.frame_shape
+    factor = shrink_factor(image.frame_shape, _MAX_SIDE)
+    while (uris := _encode_all(image, frames, factor)) is None:
+        factor += 1
+    size = (-(-width // factor) * factor, -(-height // factor) * factor)
+    return Pictures(frames, uris, factor, size)
+
+
+def _encode_all(image: Image, frames: tuple[int, ...], factor: int) -> tuple[str, ...] | None:
+    height, width = image.frame_shape
+    lossless = len(frames) * height * width <= _LOSSLESS_PIXELS * factor**2
+    uris: list[str] = []
+    total = 0
+    for done, index in enumerate(frames, start=1):
+        data = _encode(shrink(image.frame(index), factor), lossless)
+        total += len(data)
+        # The frames are alike: give up as soon as this pace breaks the budget.
+        if factor < max(height, width) and total > MAX_BYTES * max(done / len(frames), 0.02):
+            return None
+        kind = "png" if lossless else "jpeg"
+        uris.append(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")
+    return tuple(uris)
+
+
+def _encode(frame: FloatArray, lossless: bool) -> bytes:
+    if lossless:
+        return imageio.imwrite("<bytes>", grey(frame), extension=".png")
+    return imageio.imwrite("<bytes>", grey(frame), extension=".jpeg", quality=85)
