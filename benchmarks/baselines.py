@@ -1,0 +1,305 @@
+"""Classical detectors to compare with, tuned on the very images they are scored on.
+
+Each method first makes candidates (positions and a strength) for every setting of its parameters;
+the strength is in units of the frame's own noise, so one threshold serves frames of any gain.
+Tuning takes the setting and the threshold with the best pooled F1 on the scored images: no user
+could do better with one setting, so the results are upper bounds for these methods.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import KDTree
+
+from atomscope.evaluate import Scores, pool, score
+
+Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame with known positions (x, y in px) and the radius within which one counts as found."""
+
+    name: str
+    data: Array
+    truth: Array
+    radius: float
+    pixel_size: float | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Positions (N, 2) and strengths (N,), strongest first."""
+
+    xy: Array
+    strength: Array
+
+    def above(self, threshold: float) -> Array:
+        return self.xy[self.strength >= threshold]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best setting of a method on a set of frames and what it found there."""
+
+    settings: Mapping[str, float]
+    threshold: float
+    found: list[Array]
+    scores: list[Scores]
+
+    @property
+    def pooled(self) -> Scores:
+        return pool(self.scores)
+
+
+def robust(data: Array) -> Array:
+    """Median 0, and 1 for the spread that the noise would have were the frame noise alone."""
+    filled = np.nan_to_num(data.astype(float), nan=float(np.nanmedian(data)))
+    spread = 1.4826 * np.median(np.abs(filled - np.median(filled)))
+    return (filled - np.median(filled)) / max(float(spread), 1e-12)
+
+
+def flatten(data: Array, width: float) -> Array:
+    """Robust units; for width > 0 first divided by the local contrast within that width in px."""
+    image = robust(data)
+    if width <= 0:
+        return image
+    high = image - ndimage.gaussian_filter(image, width)
+    contrast = np.sqrt(ndimage.gaussian_filter(high**2, width))
+    return robust(high / (contrast + 0.2 * contrast.mean()))
+
+
+def log_candidates(
+    data: Array, *, sigma: float, distance: float, local: float, border: float
+) -> Candidates:
+    """Maxima of the Laplacian of Gaussian, sub-pixel by parabolas; strength in robust units.
+
+    Args:
+        data: Frame.
+        sigma: Width of the Gaussian in px.
+        distance: Smallest distance of two maxima in sigma.
+        local: Width for local contrast in sigma, 0 for none.
+        border: Distance from the border in sigma within which maxima are dropped.
+    """
+    response = flatten(-ndimage.gaussian_laplace(robust(data), sigma), local * sigma)
+    size = 2 * max(1, round(distance * sigma)) + 1
+    peaks = (response == ndimage.maximum_filter(response, size)) & (response > 0.5)
+    rows, columns = np.nonzero(peaks)
+    margin = border * sigma
+    inside = (np.minimum(rows, response.shape[0] - 1 - rows) >= margin) & (
+        np.minimum(columns, response.shape[1] - 1 - columns) >= margin
+    )
+    rows, columns = rows[inside], columns[inside]
+    order = np.argsort(-response[rows, columns])
+    rows, columns = rows[order], columns[order]
+    xy = np.stack([columns, rows], axis=1) + _parabola(response, rows, columns)
+    return Candidates(xy, response[rows, columns])
+
+
+def trackpy_candidates(
+    data: Array, *, diameter: float, separation: float, local: float
+) -> Candidates:
+    """Local maxima after a band pass, centroid refined (trackpy.locate); strength is its mass.
+
+    Args:
+        data: Frame.
+        diameter: Odd size of a feature in px.
+        separation: Smallest distance of two features in diameters.
+        local: Width for local contrast in diameters, 0 for none.
+    """
+    import trackpy
+
+    trackpy.quiet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = trackpy.locate(
+            flatten(data, local * diameter),
+            int(diameter),
+            separation=separation * diameter,
+            percentile=50,
+            engine="python",
+        )
+    mass = table["mass"].to_numpy(float)
+    order = np.argsort(-mass)
+    return Candidates(table[["x", "y"]].to_numpy(float)[order], mass[order])
+
+
+LOG_GRID = [
+    {"sigma": sigma, "distance": distance, "local": local, "border": border}
+    for sigma in (1.0, 1.4, 1.8, 2.3, 2.9, 3.6, 4.5, 5.6)
+    for distance in (1.0, 1.6, 2.4, 3.5)
+    for local in (0.0, 6.0)
+    for border in (0.0, 1.0)
+]
+TRACKPY_GRID = [
+    {"diameter": diameter, "separation": separation, "local": local}
+    for diameter in (3, 5, 7, 9, 11, 13, 17)
+    for separation in (0.6, 1.2)
+    for local in (0.0, 2.0)
+]
+METHODS: dict[str, tuple[Callable[..., Candidates], list[dict[str, float]]]] = {
+    "LoG": (log_candidates, LOG_GRID),
+    "trackpy": (trackpy_candidates, TRACKPY_GRID),
+}
+
+
+def tune(frames: Sequence[Frame], method: str, scale: float = 1.0) -> Tuned:
+    """Return the setting and threshold with the best pooled F1 on these frames.
+
+    Args:
+        frames: Frames with truth.
+        method: 'LoG' or 'trackpy'.
+        scale: Factor on all lengths of the grid (for frames with very fine or coarse pixels).
+    """
+    candidates_of, grid = METHODS[method]
+    best: tuple[float, dict[str, float], list[Candidates]] | None = None
+    for settings in grid:
+        scaled = _scaled(settings, scale)
+        candidates = [candidates_of(frame.data, **scaled) for frame in frames]
+        coarse = _best_threshold(frames, candidates, scaled, 10).pooled.f1
+        if best is None or coarse > best[0]:
+            best = coarse, scaled, candidates
+    if best is None:
+        raise ValueError(f"{method} has no settings to try")
+    return _best_threshold(frames, best[2], best[1], 60)
+
+
+def _scaled(settings: Mapping[str, float], scale: float) -> dict[str, float]:
+    scaled = dict(settings)
+    if "sigma" in scaled:
+        scaled["sigma"] *= scale
+    if "diameter" in scaled:
+        scaled["diameter"] = 2 * max(1, round((scaled["diameter"] * scale - 1) / 2)) + 1
+    return scaled
+
+
+def _best_threshold(
+    frames: Sequence[Frame], candidates: Sequence[Candidates], settings: dict[str, float], n: int
+) -> Tuned:
+    strengths = np.concatenate([c.strength for c in candidates])
+    if not len(strengths):
+        found = [c.xy for c in candidates]
+        return Tuned(settings, 0.0, found, _scores(frames, found))
+    # Never more than three times the number of true atoms: the rest is noise anyway.
+    atoms = sum(len(frame.truth) for frame in frames)
+    ranks = np.linspace(0.2 * atoms, 3 * atoms, n).astype(int)
+    ladder = np.unique(np.sort(strengths)[::-1][np.minimum(ranks, len(strengths) - 1)])
+    results = []
+    for threshold in ladder:
+        found = [c.above(threshold) for c in candidates]
+        results.append(Tuned(settings, float(threshold), found, _scores(frames, found)))
+    return max(results, key=lambda result: result.pooled.f1)
+
+
+def _scores(frames: Sequence[Frame], found: Sequence[Array]) -> list[Scores]:
+    return [score(f.truth, xy, f.radius) for f, xy in zip(frames, found, strict=True)]
+
+
+def with_gaussian_fit(frames: Sequence[Frame], tuned: Tuned) -> Tuned:
+    """The same atoms, each moved to the centre of a 2-D Gaussian fitted to its surroundings."""
+    sigma = tuned.settings["sigma"]
+    found = [fit_gaussians(f.data, xy, sigma) for f, xy in zip(frames, tuned.found, strict=True)]
+    return Tuned(tuned.settings, tuned.threshold, found, _scores(frames, found))
+
+
+def fit_gaussians(data: Array, xy: Array, sigma: float, iterations: int = 15) -> Array:
+    """Fit amplitude, x, y, width and background around every position, each column on its own.
+
+    Levenberg-Marquardt for all columns at once on a disc of two sigma, or of half the median
+    distance between neighbours where that is less. A fit that moves by more than sigma gives back
+    the position it started from.
+    """
+    if len(xy) < 2:
+        return xy
+    spacing = float(np.median(KDTree(xy).query(xy, k=2)[0][:, 1]))
+    half = int(np.clip(round(min(0.5 * spacing, 2 * sigma)), 2, 12))
+    image = robust(data)
+    step_y, step_x = np.mgrid[-half : half + 1, -half : half + 1]
+    disc = step_x**2 + step_y**2 <= (half + 0.5) ** 2
+    step_x, step_y = step_x[disc], step_y[disc]
+    centre = np.round(xy).astype(int)
+    rows, columns = centre[:, 1, None] + step_y, centre[:, 0, None] + step_x
+    inside = (rows >= 0) & (rows < image.shape[0]) & (columns >= 0) & (columns < image.shape[1])
+    values = image[rows.clip(0, image.shape[0] - 1), columns.clip(0, image.shape[1] - 1)]
+    low, high = values.min(axis=1), values.max(axis=1)
+    shift = xy - centre
+    start = np.stack(
+        [high - low, shift[:, 0], shift[:, 1], np.full(len(xy), np.log(half / 2)), low], axis=1
+    )
+    fitted = _levenberg_marquardt(start, values, inside, step_x, step_y, iterations)
+    moved = fitted[:, 1:3] - shift
+    ok = (
+        (np.hypot(*moved.T) < max(sigma, 1.0))
+        & (fitted[:, 0] > 0)
+        & np.isfinite(fitted).all(axis=1)
+    )
+    return np.where(ok[:, None], centre + fitted[:, 1:3], xy)
+
+
+def _levenberg_marquardt(
+    parameters: Array, values: Array, inside: Array, step_x: Array, step_y: Array, iterations: int
+) -> Array:
+    damping = np.full(len(parameters), 1e-2)
+    residual, jacobian = _gaussian(parameters, values, inside, step_x, step_y)
+    cost = (residual**2).sum(axis=1)
+    for _ in range(iterations):
+        normal = np.einsum("npi,npj->nij", jacobian, jacobian)
+        diagonal = np.einsum("nii->ni", normal)
+        damped = normal + (damping[:, None] * diagonal + 1e-9)[:, :, None] * np.eye(5)
+        gradient = np.einsum("npi,np->ni", jacobian, residual)
+        trial = parameters - np.linalg.solve(damped, gradient[..., None])[..., 0]
+        trial[:, 3] = trial[:, 3].clip(np.log(0.4), np.log(20))
+        new_residual, new_jacobian = _gaussian(trial, values, inside, step_x, step_y)
+        new_cost = (new_residual**2).sum(axis=1)
+        better = new_cost < cost
+        parameters = np.where(better[:, None], trial, parameters)
+        residual = np.where(better[:, None], new_residual, residual)
+        jacobian = np.where(better[:, None, None], new_jacobian, jacobian)
+        cost = np.where(better, new_cost, cost)
+        damping = np.where(better, damping * 0.3, damping * 5).clip(1e-8, 1e8)
+    return parameters
+
+
+def _gaussian(
+    parameters: Array, values: Array, inside: Array, step_x: Array, step_y: Array
+) -> tuple[Array, Array]:
+    """Residuals (N, P) and their derivatives (N, P, 5)."""
+    amplitude, x, y, log_width, background = parameters.T[:, :, None]
+    width = np.exp(log_width)
+    dx, dy = (step_x - x) / width, (step_y - y) / width
+    peak = np.exp(-0.5 * (dx**2 + dy**2))
+    jacobian = np.stack(
+        [
+            peak,
+            amplitude * peak * dx / width,
+            amplitude * peak * dy / width,
+            amplitude * peak * (dx**2 + dy**2),
+            np.ones_like(peak),
+        ],
+        axis=2,
+    )
+    residual = (amplitude * peak + background - values) * inside
+    return residual, jacobian * inside[:, :, None]
+
+
+def _parabola(response: Array, rows: Array, columns: Array) -> Array:
+    """Sub-pixel shift (x, y) of each maximum from its neighbours along each axis."""
+    padded = np.pad(response, 1, mode="edge")
+    r, c = rows + 1, columns + 1
+
+    def vertex(before: Array, at: Array, after: Array) -> Array:
+        curvature = before - 2 * at + after
+        shift = 0.5 * (before - after) / np.where(curvature < 0, curvature, -np.inf)
+        return shift.clip(-0.5, 0.5)
+
+    x = vertex(padded[r, c - 1], padded[r, c], padded[r, c + 1])
+    y = vertex(padded[r - 1, c], padded[r, c], padded[r + 1, c])
+    return np.stack([x, y], axis=1)

@@ -1,0 +1,174 @@
+"""Scores on real micrographs with positions marked by hand.
+
+    python benchmarks/real.py DATA [--baselines-only] [--quick] [--pictures FOLDER]
+
+DATA is the folder of real micrographs (see benchmarks/README.md). Prints Markdown tables: F1 of
+each image and pooled, ours beside two classical detectors tuned on the same images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from baselines import Array, Frame, Tuned, tune, with_gaussian_fit
+
+from atomscope.evaluate import Scores, pool, score
+
+# Set, prefix of its images, radius in px (as the source of the data advises), pixel size in Å.
+SETS = {
+    "Pt single atoms (HPAI)": ("hpai_pt_single_atoms", "", 3.4, 0.29297),
+    "Re molecular (Sjeon)": ("sjeon_re_pt_molecular", "bpy", 5.0, None),
+    "Pt molecular (Sjeon)": ("sjeon_re_pt_molecular", "Ptporph", 5.0, None),
+    "graphene HRTEM (Hambach)": ("hambach_graphene_hrtem", "", 3.0, None),
+}
+
+
+def load(data: Path, folder: str, prefix: str, radius: float, pixel_size: float | None):
+    """Frames of one set that have truth, in the order of their names."""
+    truth = pd.read_csv(data / folder / "truth.csv")
+    names = sorted(name for name in truth["image"].unique() if name.startswith(prefix))
+    return [
+        Frame(
+            name=name,
+            data=_pixels(data / folder / name),
+            truth=truth.loc[truth["image"] == name, ["x_px", "y_px"]].to_numpy(float),
+            radius=radius,
+            pixel_size=pixel_size,
+        )
+        for name in names
+    ]
+
+
+def _pixels(path: Path) -> Array:
+    if path.suffix == ".dm3":
+        from rsciio.digitalmicrograph import file_reader
+
+        return np.asarray(file_reader(path)[0]["data"], dtype=float)
+    if path.suffix == ".tif":
+        import tifffile
+
+        return tifffile.imread(path).astype(float)
+    import imageio.v3 as iio
+
+    return np.asarray(iio.imread(path), dtype=float)
+
+
+def ours(frames: Sequence[Frame]) -> list[Array]:
+    """What the program finds, with no setting but the pixel size where it is known."""
+    import atomscope
+
+    found = []
+    for frame in frames:
+        atoms = atomscope.analyze(frame.data, pixel_size=frame.pixel_size).atoms
+        found.append(atoms[["x_px", "y_px"]].to_numpy(float))
+    return found
+
+
+def alone(frames: Sequence[Frame], method: str) -> list[Scores]:
+    """Each frame tuned for itself: beyond what any one setting can reach."""
+    return [tune([frame], method).pooled for frame in frames]
+
+
+def compare(frames: Sequence[Frame], columns: dict[str, list[Scores]]) -> str:
+    """Markdown: one line per image, the pooled line last."""
+    names = list(columns)
+    lines = [
+        "| image | atoms | " + " | ".join(f"{name} F1" for name in names) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for i, frame in enumerate(frames):
+        values = " | ".join(f"{columns[name][i].f1:.3f}" for name in names)
+        lines.append(f"| {frame.name} | {len(frame.truth)} | {values} |")
+    pooled = [pool(columns[name]) for name in names]
+    total = sum(len(frame.truth) for frame in frames)
+    for label, value in _POOLED.items():
+        values = " | ".join(value(p) for p in pooled)
+        lines.append(f"| **pooled {label}** | {total} | {values} |")
+    return "\n".join(lines)
+
+
+_POOLED: dict[str, Callable[[Scores], str]] = {
+    "F1": lambda s: f"**{s.f1:.3f}**",
+    "precision, recall": lambda s: f"{s.precision:.3f}, {s.recall:.3f}",
+    "RMSE (px)": lambda s: f"{s.rmse_px:.2f}",
+    "mean offset x, y (px)": lambda s: f"{s.offset_x_px:+.2f}, {s.offset_y_px:+.2f}",
+}
+
+
+def overlays(frames: Sequence[Frame], found: Sequence[Array], folder: Path) -> None:
+    """One picture per frame: truth as circles, found as crosses (red where it is no atom)."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    from atomscope.evaluate import match
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for frame, xy in zip(frames, found, strict=True):
+        figure, axes = plt.subplots(figsize=(9, 9))
+        low, high = np.percentile(frame.data, [0.5, 99.7])
+        axes.imshow(frame.data, cmap="gray", vmin=low, vmax=high)
+        axes.plot(*frame.truth.T, "o", mfc="none", mec="#ffd21f", ms=12, mew=1)
+        true = match(frame.truth, xy, frame.radius).is_true
+        axes.plot(*xy[true].T, "+", color="#41d17d", ms=7)
+        axes.plot(*xy[~true].T, "x", color="#ff4040", ms=6)
+        axes.set_title(f"{frame.name}: F1 {score(frame.truth, xy, frame.radius).f1:.3f}")
+        axes.set_axis_off()
+        figure.savefig(folder / f"{Path(frame.name).name}.png", dpi=90, bbox_inches="tight")
+        plt.close(figure)
+
+
+def describe(name: str, tuned: Tuned) -> str:
+    settings = ", ".join(f"{key} {value:g}" for key, value in tuned.settings.items())
+    return f"{name}: {settings}, threshold {tuned.threshold:.3g}"
+
+
+def run_set(label: str, frames: Sequence[Frame], args: argparse.Namespace) -> None:
+    columns: dict[str, list[Scores]] = {}
+    if not args.baselines_only:
+        found = ours(frames)
+        columns["atomscope"] = [
+            score(f.truth, xy, f.radius) for f, xy in zip(frames, found, strict=True)
+        ]
+        if args.pictures:
+            overlays(frames, found, args.pictures / label.replace(" ", "_"))
+    log, trackpy = tune(frames, "LoG"), tune(frames, "trackpy")
+    columns["LoG + fit, tuned"] = with_gaussian_fit(frames, log).scores
+    columns["LoG, tuned"] = log.scores
+    columns["trackpy, tuned"] = trackpy.scores
+    if args.alone:
+        columns["LoG, tuned per image"] = alone(frames, "LoG")
+    print(f"\n### {label}\n\nRadius {frames[0].radius} px. ", end="")
+    print(f"{describe('LoG', log)}. {describe('trackpy', trackpy)}.\n")
+    print(compare(frames, columns), flush=True)
+    if args.pictures and args.baselines_only:
+        overlays(frames, log.found, args.pictures / label.replace(" ", "_"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("data", type=Path, help="folder of real micrographs")
+    parser.add_argument(
+        "--sets", nargs="*", default=list(SETS), help="names of sets (default: all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="two images per set")
+    parser.add_argument(
+        "--baselines-only", action="store_true", help="without atomscope's detector"
+    )
+    parser.add_argument("--alone", action="store_true", help="also tune LoG for each image alone")
+    parser.add_argument("--pictures", type=Path, help="folder for overlay pictures")
+    args = parser.parse_args()
+    for label in args.sets:
+        frames = load(args.data, *SETS[label])
+        run_set(label, frames[:2] if args.quick else frames, args)
+
+
+if __name__ == "__main__":
+    main()
