@@ -16,6 +16,8 @@ from atomscope.types import Modality
 # Below this a side is a profile or a table of numbers, not a picture.
 SMALLEST_SIDE = 4
 MEAN_BELOW, REFUSE_ABOVE = 0.01, 0.20
+DIFFRACTION = "a diffraction pattern (reciprocal units); give the real-space image"
+PROFILE = "a profile or table"
 
 
 @dataclass(frozen=True)
@@ -61,28 +63,21 @@ class Candidate:
 def why_no_image(candidate: Candidate) -> str:
     """Return what the array is instead of an image of atoms; empty where it may be one."""
     shape, ndim = candidate.shape, len(candidate.shape)
+    dtype = np.dtype(candidate.dtype)
     names = [axis.unit for axis in candidate.axes]
-    if candidate.reason:
-        return candidate.reason
-    if np.dtype(candidate.dtype).kind == "c":
-        return "complex values; take the modulus first"
-    if np.dtype(candidate.dtype).kind not in "buif":
-        return f"values of type {candidate.dtype}, not numbers"
-    if 0 in shape:
-        return "an empty array"
-    if any(map(units.is_spectral, names)):
-        return "a spectrum or a spectrum image"
-    if ndim < 2:
-        return "a spectrum or a profile" if ndim else "a single number"
-    if any(map(units.is_reciprocal, names[-2:])):
-        return "a diffraction pattern (reciprocal units); give the real-space image"
-    if any(units.seconds(unit) for unit in names[-2:]):
-        return "a time trace"
-    if ndim > 3:
-        return f"{ndim}-D data; reduce it to (y, x) or (t, y, x) first"
-    if min(shape[-2:]) < SMALLEST_SIDE:
-        return f"{shape[-2]} x {shape[-1]} values, a profile or table"
-    return ""
+    checks = (
+        (dtype.names is not None, "a table of records or coloured pixels; save plain grey values"),
+        (dtype.kind == "c", "complex values; take the modulus first"),
+        (dtype.kind not in "buif", f"values of type {dtype.name}, not numbers"),
+        (0 in shape, "an empty array"),
+        (any(map(units.is_spectral, names)), "a spectrum or a spectrum image"),
+        (ndim < 2, "a spectrum or a profile" if ndim else "a single number"),
+        (any(map(units.is_reciprocal, names[-2:])), DIFFRACTION),
+        (any(units.seconds(unit) for unit in names[-2:]), "a time trace"),
+        (ndim > 3, f"{ndim}-D data; reduce it to (y, x) or (t, y, x) first"),
+        (min(shape[-2:], default=0) < SMALLEST_SIDE, f"{PROFILE} of shape {shape}"),
+    )
+    return candidate.reason or next((text for wrong, text in checks if wrong), "")
 
 
 def pixel_size(candidate: Candidate) -> tuple[float | None, tuple[str, ...]]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from atomscope.io.candidate import Candidate
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 # Fractions of the full range: noise of lossy compression, and width of a colour map.
@@ -25,7 +28,7 @@ def is_colour(shape: tuple[int, ...], dtype: Any) -> bool:
 
 
 def grey(picture: NDArray[Any]) -> NDArray[Any]:
-    """Return (..., y, x) grey values of (..., y, x, 2 to 4): one channel if all equal, else luminance."""
+    """Return (..., y, x) grey values of (..., y, x, 2 to 4): a channel if equal, else luminance."""
     if picture.shape[-1] == 2:
         return picture[..., 0]
     rgb = picture[..., :3]
@@ -55,7 +58,25 @@ def judge(picture: NDArray[Any]) -> tuple[str, tuple[str, ...]]:
     return PHOTOGRAPH, ()
 
 
-def _spread_at_equal_brightness(rgb: NDArray[np.float32]) -> float:
+def without_colour(candidate: Candidate) -> Candidate:
+    """Return a coloured picture as grey values, or with the reason why not; others unchanged."""
+    if candidate.reason or not is_colour(candidate.shape, candidate.dtype):
+        return candidate
+    picture = np.asarray(candidate.load())
+    reason, lines = judge(picture)
+    values = grey(picture)
+    return replace(
+        candidate,
+        shape=values.shape,
+        dtype=values.dtype,
+        load=lambda: values,
+        axes=candidate.axes[:2],
+        reason=reason,
+        warnings=(*candidate.warnings, *lines),
+    )
+
+
+def _spread_at_equal_brightness(rgb: NDArray[Any]) -> float:
     """Return the root mean square deviation of colours from the mean colour of their brightness."""
     level = np.clip((rgb @ LUMINANCE * 255).astype(int), 0, 255)
     count = np.maximum(np.bincount(level, minlength=256), 1)

@@ -11,7 +11,7 @@ import numpy as np
 from atomscope.errors import InputError, UsageError
 from atomscope.io import candidate as judged
 from atomscope.io.candidate import Axis, Candidate, modality_of
-from atomscope.io.colour import grey, is_colour, judge
+from atomscope.io.colour import without_colour
 from atomscope.io.extras import need
 from atomscope.types import Image
 
@@ -38,14 +38,14 @@ def from_array(source: Any) -> Image:
     if isinstance(source, list | tuple):
         source = _rectangular(source)
     if isinstance(source, np.ma.MaskedArray):
-        source = source.astype(np.result_type(source.dtype, np.float32)).filled(np.nan)
+        source = np.ma.filled(source.astype(np.result_type(source.dtype, np.float32)), np.nan)
     if not all(hasattr(source, name) for name in ("shape", "dtype", "__getitem__")):
         raise UsageError(
             f"{type(source).__name__} given; expected the path of a file or an array (y, x) or "
             "(t, y, x). Convert it to a numpy array first."
         )
-    values, lines = _without_colour(source)
-    return _image(Candidate("array", tuple(values.shape), values.dtype, lambda: values), lines)
+    shape = tuple(source.shape)
+    return _image(without_colour(Candidate("array", shape, source.dtype, lambda: source)))
 
 
 def from_xarray(source: Any) -> Image:
@@ -91,7 +91,7 @@ def from_hyperspy(signal: Any) -> Image:
     """Return an image of a HyperSpy signal; its axes give the pixel size, a lazy one stays lazy."""
     axes = tuple(
         Axis(float(a.scale), _word(a.units), float(a.offset)) if hasattr(a, "scale") else Axis()
-        for a in signal.axes_manager._axes  # in the order of the array; no public way  # noqa: SLF001
+        for a in signal.axes_manager._axes  # in the order of the array; there is no public way
     )
     general = signal.metadata.get_item("General.title", "")
     data = signal.data
@@ -109,7 +109,7 @@ def to_hyperspy(image: Image) -> Any:
     Raises:
         MissingExtraError: HyperSpy is not installed.
     """
-    signals = need("hyperspy.signals", "to_hyperspy", "hyperspy")
+    signals = need("hyperspy.signals", "to_hyperspy", "'atomscope[hyperspy]'")
     signal = signals.Signal2D(_array(image))
     for axis, name in zip(signal.axes_manager.signal_axes, ("x", "y"), strict=True):
         axis.name = name
@@ -157,15 +157,15 @@ def to_sidpy(image: Image) -> Any:
     return dataset
 
 
-def _image(candidate: Candidate, lines: Sequence[str] = ()) -> Image:
+def _image(candidate: Candidate) -> Image:
     reason = judged.why_no_image(candidate)
-    small = reason.endswith("a profile or table") and not candidate.axes
-    if reason and not small:  # a bare array may be of any size
+    # A bare array may be of any size.
+    if reason and not (reason.startswith(judged.PROFILE) and not candidate.axes):
         raise InputError(
             f"{candidate.name}: {reason}. Expected an image (y, x) or a movie (t, y, x) of real "
             "numbers."
         )
-    size, more = judged.pixel_size(candidate)
+    size, lines = judged.pixel_size(candidate)
     return Image(
         candidate.load(),
         size,
@@ -173,18 +173,8 @@ def _image(candidate: Candidate, lines: Sequence[str] = ()) -> Image:
         candidate.name,
         judged.frame_times(candidate),
         MappingProxyType(dict(candidate.metadata)),
-        (*lines, *more),
+        (*candidate.warnings, *lines),
     )
-
-
-def _without_colour(source: Any) -> tuple[Any, tuple[str, ...]]:
-    if not is_colour(tuple(source.shape), source.dtype):
-        return source, ()
-    picture = np.asarray(source[:])
-    reason, lines = judge(picture)
-    if reason:
-        raise InputError(f"array: {reason}. Expected an image (y, x) or a movie (t, y, x).")
-    return grey(picture), lines
 
 
 def _rectangular(values: Sequence[Any]) -> Any:

@@ -8,11 +8,11 @@ from types import ModuleType
 from atomscope.errors import MissingExtraError
 
 
-def need(module: str, what: str, extra: str = "io") -> ModuleType:
+def need(module: str, what: str, install: str = "'atomscope[io]'") -> ModuleType:
     """Import an optional package.
 
     Raises:
-        MissingExtraError: It is not installed; the line names the extra of atomscope to install.
+        MissingExtraError: It is not installed; the line says what to install.
     """
     try:
         return importlib.import_module(module)
@@ -20,5 +20,5 @@ def need(module: str, what: str, extra: str = "io") -> ModuleType:
         package = module.partition(".")[0]
         raise MissingExtraError(
             f"{what}: needs the package {package}, which is not installed. "
-            f"Run: pip install 'atomscope[{extra}]'"
+            f"Run: pip install {install}"
         ) from error

@@ -36,12 +36,14 @@ class Frames:
         """Return frames or parts of frames; only the frames asked for are fetched."""
         first, *rest = key if isinstance(key, tuple) else (key,)
         if first is Ellipsis:
-            return np.asarray(self)[key]
+            everything: NDArray[Any] = np.asarray(self)[key]
+            return everything
+        empty: NDArray[Any] = np.empty((0, *self.shape[1:]), self.dtype)
         if not isinstance(first, slice) and np.ndim(first) == 0:
-            return np.asarray(self._frame(range(len(self))[operator.index(first)]))[tuple(rest)]
+            frame: NDArray[Any] = self._frame(range(len(self))[operator.index(first)])
+            return np.asarray(frame[tuple(rest)])
         numbers = np.arange(len(self))[first]
         chosen = [np.asarray(self._frame(int(i)))[tuple(rest)] for i in numbers]
-        empty = np.empty((0, *self.shape[1:]), self.dtype)
         return np.stack(chosen) if chosen else empty[(slice(None), *rest)]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:

@@ -35,6 +35,15 @@ def read_hdf5(path: Path, inside: str = "") -> list[Candidate]:
     return [c for c in found if len(c.shape) > 0]
 
 
+def read_other_emd(path: Path) -> list[Candidate]:
+    """Describe the datasets of an emd file that is not from Velox, whose arrays are (y, x, t)."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        velox = "Data/Image" in file
+    return [] if velox else read_hdf5(path)
+
+
 def read_hspy(path: Path) -> list[Candidate]:
     """Describe each signal of a HyperSpy file; an HDF5 file of another layout gives none."""
     import h5py
@@ -102,8 +111,8 @@ def _dimensions(dataset: Any) -> tuple[Axis, ...]:
 
 
 def _experiments(root: Any) -> Iterator[Candidate]:
-    """Describe the signals below 'Experiments', the layout that HyperSpy writes to HDF5 and zarr."""
-    signals = root["Experiments"] if "Experiments" in root else {}
+    """Describe the signals below 'Experiments', as HyperSpy writes them to HDF5 and zarr."""
+    signals = root.get("Experiments", {})
     for name in signals:
         group = signals[name]
         if "data" in group:

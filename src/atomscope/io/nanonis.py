@@ -56,6 +56,17 @@ def read_sxm(path: Path) -> list[Candidate]:
     return found
 
 
+def refuse_spectra(path: Path) -> list[Candidate]:
+    """Refuse point spectra (dat) and grids of spectra (3ds), which hold no image of atoms.
+
+    Raises:
+        InputError: Always.
+    """
+    raise InputError(
+        f"{path.name}: Nanonis spectra; expected a scan image. Give the sxm file of the scan."
+    )
+
+
 def _header(text: str) -> dict[str, str]:
     """Split ':KEY:' lines and the lines below each into a dictionary."""
     parts = re.split(r"^:([^:\n]+(?:>[^:\n]*)*):[ \t\r]*\n", text, flags=re.MULTILINE)

@@ -11,7 +11,6 @@ import numpy as np
 
 from atomscope.errors import InputError
 from atomscope.io.candidate import Axis, Candidate, modality_of
-from atomscope.io.colour import grey, is_colour, judge
 
 
 def read_npy(path: Path) -> list[Candidate]:
@@ -90,13 +89,6 @@ def _look_up(tree: Any, *keys: str) -> Any:
 
 
 def _candidate(name: str, shape: tuple[int, ...], dtype: Any, load: Any) -> Candidate:
-    if is_colour(shape, dtype):
-        picture = np.asarray(load())
-        reason, lines = judge(picture)
-        values = grey(picture)
-        return Candidate(
-            name, values.shape, values.dtype, lambda: values, reason=reason, warnings=lines
-        )
     reason = "an array of Python objects; save plain numbers" if dtype.hasobject else ""
     return Candidate(name, shape, dtype, load, reason=reason)
 

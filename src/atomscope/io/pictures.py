@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import warnings
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from atomscope.errors import InputError
 from atomscope.io.candidate import Candidate
 from atomscope.io.colour import grey, is_colour, judge
 from atomscope.io.extras import need
@@ -14,38 +19,29 @@ from atomscope.io.frames import Frames
 
 
 def read_picture(path: Path) -> list[Candidate]:
-    """Describe a picture; coloured ones are judged, see `colour.judge`."""
+    """Describe a picture."""
     import imageio.v3 as iio
 
     picture = np.asarray(iio.imread(path, plugin="pillow"))
-    reason, lines = "", ()
-    if is_colour(picture.shape, picture.dtype):
-        reason, lines = judge(picture)
-        picture = grey(picture)
-    return [
-        Candidate(
-            path.stem, picture.shape, picture.dtype, lambda: picture, reason=reason, warnings=lines
-        )
-    ]
+    return [Candidate(path.stem, picture.shape, picture.dtype, lambda: picture)]
 
 
 def read_movie(path: Path) -> list[Candidate]:
-    """Describe a movie; frames are decoded one by one, and coloured ones become grey."""
-    import imageio.v3 as iio
+    """Describe a movie; frames are decoded one by one, and coloured ones become grey.
 
-    if path.suffix.casefold() == ".gif":
-        plugin = "pillow"
-    else:
-        plugin = "FFMPEG"
-        need("imageio_ffmpeg", path.name)
-    first = np.asarray(iio.imread(path, index=0, plugin=plugin))
+    The clock of a video is that of its playback, so no frame times are given.
+    """
+    decoder = _Decoder(path)
+    count = decoder.count()
+    if count < 1:
+        raise InputError(f"{path.name}: a video without frames; expected a movie. Export it again.")
+    first = decoder(0)
     colour = is_colour(first.shape, first.dtype)
     reason, lines = judge(first) if colour else ("", ())
     sample = grey(first) if colour else first
-    count, rate = _extent(path, plugin)
 
-    def frame(index: int) -> Any:
-        picture = np.asarray(iio.imread(path, index=index, plugin=plugin))
+    def frame(index: int) -> NDArray[Any]:
+        picture = decoder(index)
         return (grey(picture) if colour else picture).astype(sample.dtype)
 
     shape = (count, *sample.shape)
@@ -55,22 +51,60 @@ def read_movie(path: Path) -> list[Candidate]:
             shape,
             sample.dtype,
             lambda: Frames(shape, sample.dtype, frame),
-            times=tuple((np.arange(count) / rate).tolist()) if rate else None,
             reason=reason,
-            warnings=(*lines, "Frame times are those of the video, not of the microscope."),
+            warnings=lines,
         )
     ]
 
 
-def _extent(path: Path, plugin: str) -> tuple[int, float]:
-    """Return the number of frames and the frames per second (0 where unknown)."""
-    import imageio.v3 as iio
+class _Decoder:
+    """Decodes frames of a video in order; going back starts again from the beginning.
 
-    if plugin == "pillow":
-        count = int(iio.improps(path, plugin=plugin, index=...).shape[0])
-        duration = float(iio.immeta(path, plugin=plugin).get("duration") or 0)
-        return count, 1000 / duration if duration else 0.0
-    import imageio_ffmpeg
+    Seeking by time is inexact in videos of varying frame rate, and decoding is fast.
+    """
 
-    count, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
-    return int(count), float(iio.immeta(path, plugin=plugin).get("fps") or 0)
+    def __init__(self, path: Path) -> None:
+        self._frames: Iterator[NDArray[Any]] = iter(())
+        self._next = -1
+        self._path = path
+        self._plugin = "pillow" if path.suffix.casefold() == ".gif" else "FFMPEG"
+        self._ffmpeg = None if self._plugin == "pillow" else need("imageio_ffmpeg", path.name)
+        self._lock = threading.Lock()
+
+    def count(self) -> int:
+        """Return the number of frames."""
+        import imageio.v3 as iio
+
+        if self._ffmpeg is not None:
+            return int(self._ffmpeg.count_frames_and_secs(str(self._path))[0])
+        return int(iio.improps(self._path, plugin=self._plugin).n_images or 1)
+
+    def close(self) -> None:
+        """End the decoding process."""
+        with warnings.catch_warnings():
+            # The package leaves the pipes of its process to the garbage collector.
+            warnings.simplefilter("ignore", ResourceWarning)
+            if isinstance(self._frames, Generator):
+                self._frames.close()
+
+    def __del__(self) -> None:
+        """End the decoding process."""
+        self.close()
+
+    def __call__(self, index: int) -> NDArray[Any]:
+        """Return one frame, shape (y, x) or (y, x, 2 to 4)."""
+        import imageio.v3 as iio
+
+        with self._lock:
+            if self._next < 0 or index < self._next:
+                self.close()
+                self._frames, self._next = iio.imiter(self._path, plugin=self._plugin), 0
+            for picture in self._frames:
+                self._next += 1
+                if self._next == index + 1:
+                    return np.asarray(picture)
+            self._next = -1
+        raise InputError(
+            f"{self._path.name}: frame {index} cannot be decoded; expected a whole video. "
+            "Copy or export it again."
+        )

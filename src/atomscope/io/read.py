@@ -17,12 +17,15 @@ from atomscope.errors import AtomscopeError, InputError, UsageError
 from atomscope.io import candidate as judged
 from atomscope.io import hdf, registry
 from atomscope.io.candidate import Candidate
+from atomscope.io.colour import without_colour
 from atomscope.io.convert import from_array
 from atomscope.io.frames import Frames
 from atomscope.types import Image, Modality
 
 # A single image below this is loaded at once, so that damage shows while reading.
 _LOAD_BELOW_BYTES = 1 << 30
+# A given pixel size that differs more from that of the file is told.
+_DOUBTFUL = 0.05
 _CHATTY_LOGGERS = ("tifffile", "rsciio", "hyperspy", "imageio", "imageio_ffmpeg", "PIL")
 
 
@@ -108,12 +111,12 @@ def _candidates(source: str | Path) -> tuple[Path, list[Candidate]]:
                 "Name only the file, and choose with select."
             )
         with _guard(path):
-            return path, _unique(hdf.read_hdf5(path, inner))
+            return path, _prepared(hdf.read_hdf5(path, inner))
     first_error: AtomscopeError | None = None
     for reader in readers:
         try:
             with _guard(path, reader.name):
-                found = _unique(reader.candidates(path))
+                found = _prepared(reader.candidates(path))
         except AtomscopeError as error:
             first_error = first_error or error
             continue
@@ -125,13 +128,14 @@ def _candidates(source: str | Path) -> tuple[Path, list[Candidate]]:
     )
 
 
-def _unique(found: list[Candidate]) -> list[Candidate]:
+def _prepared(found: list[Candidate]) -> list[Candidate]:
+    """Give each array a name of its own and make coloured pictures grey."""
     seen: dict[str, int] = {}
     result = []
     for candidate in found:
         count = seen[candidate.name] = seen.get(candidate.name, 0) + 1
         name = candidate.name if count == 1 else f"{candidate.name} #{count}"
-        result.append(replace(candidate, name=name))
+        result.append(without_colour(replace(candidate, name=name)))
     return result
 
 
@@ -198,10 +202,7 @@ def _entry(index: int, candidate: Candidate) -> Entry:
 
 def _image(path: Path, chosen: Candidate, pixel_size: float | None, *, several: bool) -> Image:
     name = f"{path.name} [{chosen.name}]" if several else path.name
-    lines: tuple[str, ...] = ()
-    size = pixel_size
-    if pixel_size is None:
-        size, lines = judged.pixel_size(replace(chosen, name=name))
+    size, lines = _calibrated(replace(chosen, name=name), pixel_size)
     data = _lazy(chosen.load(), name)
     if tuple(data.shape) != tuple(chosen.shape):
         raise InputError(
@@ -217,6 +218,21 @@ def _image(path: Path, chosen: Candidate, pixel_size: float | None, *, several: 
         MappingProxyType(dict(chosen.metadata)),
         (*chosen.warnings, *lines),
     )
+
+
+def _calibrated(chosen: Candidate, given: float | None) -> tuple[float | None, tuple[str, ...]]:
+    """Return the pixel size to use, the one given first, and lines for the user."""
+    if given is None:
+        return judged.pixel_size(chosen)
+    try:
+        known, _ = judged.pixel_size(chosen)
+    except InputError as error:
+        return given, (str(error),)
+    if known and abs(given / known - 1) > _DOUBTFUL:
+        return given, (
+            f"The pixel size given, {given:.4g} Å, is used; the file says {known:.4g} Å.",
+        )
+    return given, ()
 
 
 def _lazy(data: Any, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from atomscope.errors import InputError
@@ -44,6 +44,7 @@ _HDF5 = ((0, b"\x89HDF\r\n\x1a\n"),)
 _ZIP = ((0, b"PK\x03\x04"), (0, b"PK\x05\x06"))
 _TIFF = tuple((0, mark) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 _CREATEC = tuple((0, mark) for mark in (b"[Paramco32]", b"[Paramet32]", b"[Parameter]"))
+_SPECTRA = ((0, b"Experiment\t"), (0, b"Grid dim="))
 _PICTURES = ((0, b"\x89PNG\r\n"), (0, b"\xff\xd8\xff"), (0, b"BM"))
 _MOVIES = ((4, b"ftyp"), (8, b"AVI "), (0, b"GIF8"), (0, b"\x1aE\xdf\xa3"))
 
@@ -52,19 +53,28 @@ BUILT_IN: tuple[Reader, ...] = (
     Reader("NumPy archive", numpy_files.read_npz, (".npz",), _ZIP),
     Reader("Nion Swift ndata", numpy_files.read_ndata, (".ndata", ".ndata1"), _ZIP),
     Reader("TIFF", tiff.read_tiff, (".tif", ".tiff", ".btf"), _TIFF),
-    Reader("Velox or NCEM EMD", rosetta.read_rosetta, (".emd",), _HDF5),
+    Reader("Velox or NCEM EMD", partial(rosetta.read_rosetta, kind="emd"), (".emd",), _HDF5),
     Reader("HyperSpy file", hdf.read_hspy, (".hspy", ".hdf5"), _HDF5),
-    Reader("HDF5", hdf.read_hdf5, (".h5", ".hf5", ".hdf5", ".hdf", ".nxs", ".emd", ".he5"), _HDF5),
+    Reader("HDF5", hdf.read_hdf5, (".h5", ".hf5", ".hdf5", ".hdf", ".nxs", ".he5"), _HDF5),
+    Reader("HDF5 in another EMD layout", hdf.read_other_emd, (".emd",), _HDF5),
     Reader("HyperSpy zarr folder", hdf.read_zspy, (".zspy", ".zarr")),
-    Reader("FEI TIA ser", rosetta.read_rosetta, (".ser",), ((0, b"II\x97\x01"),)),
+    Reader(
+        "FEI TIA ser", partial(rosetta.read_rosetta, kind="ser"), (".ser",), ((0, b"II\x97\x01"),)
+    ),
     Reader("FEI TIA emi", rosetta.read_emi, (".emi",)),
-    Reader("MRC", rosetta.read_rosetta, (".mrc", ".mrcs", ".ali", ".mrcz"), ((208, b"MAP"),)),
+    Reader(
+        "MRC",
+        partial(rosetta.read_rosetta, kind="mrc"),
+        (".mrc", ".mrcs", ".ali", ".mrcz"),
+        ((208, b"MAP"),),
+    ),
     Reader("Gatan DigitalMicrograph", rosetta.read_rosetta, (".dm3", ".dm4")),
     Reader("RosettaSciIO", rosetta.read_rosetta, rosetta.OTHER_SUFFIXES),
     Reader("Nanonis sxm", nanonis.read_sxm, (".sxm",), ((0, b":NANONIS_VERSION:"),)),
     Reader("Createc", read_createc, (".dat",), _CREATEC),
+    Reader("Nanonis spectra", nanonis.refuse_spectra, (".dat", ".3ds"), _SPECTRA),
     Reader("Gwyddion", scanning.read_gwy, (".gwy",), ((0, b"GWYP"), (0, b"GWYO"))),
-    Reader("Omicron MATRIX", scanning.read_mtrx, ("_mtrx",), ((0, b"ONTMATRX0101TLKB"),)),
+    Reader("Omicron MATRIX", scanning.read_mtrx, ("_mtrx", ".mtrx"), ((0, b"ONTMATRX0101"),)),
     Reader("RHK SM4", read_sm4, (".sm4",), ((2, "STiMage".encode("utf-16-le")),)),
     Reader("picture", pictures.read_picture, (".png", ".jpg", ".jpeg", ".bmp"), _PICTURES),
     Reader("movie", pictures.read_movie, (".mp4", ".avi", ".gif", ".mov", ".mkv"), _MOVIES),
@@ -84,7 +94,7 @@ def find(path: Path) -> list[Reader]:
     """Return the readers that may read a file or folder, best first.
 
     Raises:
-        InputError: The file is missing, empty, a folder, of unknown kind, or not what its name says.
+        InputError: The file is missing, empty, a folder, unknown, or not what its name says.
     """
     name = path.name.casefold()
     named = [r for r in readers() if name.endswith(r.suffixes)]
@@ -95,8 +105,9 @@ def find(path: Path) -> list[Reader]:
     if chosen:
         return chosen
     if named:
+        wanted = " or ".join(r.name for r in named)
         raise InputError(
-            f"{path.name}: starts with {head[:8]!r}; expected a {named[0].name} file. "
+            f"{path.name}: starts with {head[:8]!r}; expected a file of type {wanted}. "
             "It is damaged or carries the wrong suffix: export it again."
         )
     raise InputError(
@@ -106,12 +117,18 @@ def find(path: Path) -> list[Reader]:
 
 
 def _head(path: Path, *, folder_ok: bool) -> bytes:
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # a name that no file system takes
+        exists = False
+    if not exists:
         raise InputError(f"{path}: no such file; expected a micrograph. Check the path.")
     if path.is_dir():
         if folder_ok and path.suffix:
             return b""
         raise InputError(f"{path}: this is a folder; expected one file. Name a file in it.")
+    if not path.is_file():
+        raise InputError(f"{path}: a device or pipe; expected a file. Save the data first.")
     try:
         with path.open("rb") as stream:
             head = stream.read(_HEAD)

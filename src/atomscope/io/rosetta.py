@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atomscope.errors import InputError
-from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.io.candidate import DIFFRACTION, Axis, Candidate, modality_of
 from atomscope.types import Modality
 
 OTHER_SUFFIXES = (
@@ -28,11 +28,15 @@ OTHER_SUFFIXES = (
 )
 
 
-def read_rosetta(path: Path) -> list[Candidate]:
-    """Describe each signal of a file by its suffix, lazily."""
+# Spectrum images in Velox files are big and of no use here.
+_OPTIONS: dict[str, dict[str, str]] = {"emd": {"select_type": "images"}}
+
+
+def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
+    """Describe each signal of a file lazily; the kind is its suffix unless another is given."""
     from rsciio import IO_PLUGINS
 
-    suffix = path.suffix[1:].casefold()
+    suffix = kind or path.suffix[1:].casefold()
     plugins = [p for p in IO_PLUGINS if suffix in map(str.casefold, p["file_extensions"])]
     # MRC and MRCZ share a suffix: the plain reader first, the other if that one fails.
     plugins.sort(key=lambda p: len(p["name"]))
@@ -40,8 +44,8 @@ def read_rosetta(path: Path) -> list[Candidate]:
     for plugin in plugins:
         try:
             reader = importlib.import_module(plugin["api"])
-            signals = reader.file_reader(str(path), lazy=True)
-        except Exception as error:  # noqa: BLE001 - any plugin may raise anything on foreign bytes
+            signals = reader.file_reader(str(path), lazy=True, **_OPTIONS.get(suffix, {}))
+        except Exception as error:  # any plugin may raise anything on foreign bytes
             failure = failure or error
             continue
         return [_signal(path, signal) for signal in signals]
@@ -56,8 +60,8 @@ def read_emi(path: Path) -> list[Candidate]:
     found = read_rosetta(path) if any(path.parent.glob(f"{path.stem}_*.[sS][eE][rR]")) else []
     if not found:
         raise InputError(
-            f"{path.name}: an emi file holds only the settings, and {path.stem}_1.ser is not beside "
-            "it; expected both in one folder. Copy the ser file there."
+            f"{path.name}: an emi file without its {path.stem}_1.ser, which holds the image; "
+            "expected both in one folder. Copy the ser file there."
         )
     return found
 
@@ -95,7 +99,7 @@ def _offset(axis: Mapping[str, Any]) -> float:
 def _reason(metadata: Mapping[str, Any], axes: list[Mapping[str, Any]]) -> str:
     kind = str(metadata.get("Signal.signal_type") or "")
     if "diffraction" in kind:
-        return "a diffraction pattern (reciprocal units); give the real-space image"
+        return DIFFRACTION
     if kind.startswith(("EELS", "EDS", "CL", "Luminescence")):
         return f"a spectrum or a spectrum image ({kind})"
     if len(axes) == 1:

@@ -43,6 +43,11 @@ def _field(name: str, field: Any) -> Candidate:
 
 def read_mtrx(path: Path) -> list[Candidate]:
     """Describe the traces of an Omicron MATRIX scan, whose settings are in a file beside it."""
+    if not path.name.casefold().endswith("_mtrx"):
+        raise InputError(
+            f"{path.name}: a MATRIX parameter file; expected a scan. "
+            "Give the .Z_mtrx file beside it."
+        )
     module = need("access2thematrix", path.name)
     file = module.MtrxData()
     traces, message = file.open(str(path))

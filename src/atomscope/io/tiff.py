@@ -7,7 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from atomscope.errors import MissingExtraError
 from atomscope.io import units
 from atomscope.io.candidate import Axis, Candidate, modality_of
-from atomscope.io.colour import grey, is_colour, judge
 from atomscope.io.frames import Frames
 
 # Plain resolution tags speak of printing unless the pixels are this small (Å).
 _PRINT_ABOVE = 100.0
+_PRINT_UNITS = ("in", "inch", "cm")
 _DM_UNIT, _DM_SCALE = (65004, 65003), (65010, 65009)  # y, x as Gatan writes them
 
 
@@ -27,8 +27,8 @@ _DM_UNIT, _DM_SCALE = (65004, 65003), (65010, 65009)  # y, x as Gatan writes the
 class _Calibration:
     """Steps along (y, x) and, where known, between frames."""
 
-    axes: tuple[Axis, Axis] = (Axis(), Axis())
-    interval: Axis = Axis()
+    axes: tuple[Axis, Axis]
+    interval: Axis
 
 
 def read_tiff(path: Path) -> list[Candidate]:
@@ -53,33 +53,24 @@ def _series(
         name, shape, dtype, lambda: None, modality=modality_of(name, text), metadata={"title": name}
     )
     spatial = calibration.axes
-    if series.axes.startswith("S") and len(shape) == 3:
-        return _coloured(np.moveaxis(_values(path, number), 0, -1), known, spatial)
+    if len(shape) == 3 and series.axes.startswith("S"):
+        turned = (*shape[1:], shape[0])
+        return replace(
+            known,
+            shape=turned,
+            axes=spatial,
+            load=lambda: np.moveaxis(_values(path, number), 0, -1),
+        )
     if series.axes.endswith("S"):
-        if len(shape) == 3 and is_colour(shape, dtype):
-            return _coloured(_values(path, number), known, spatial)
-        return replace(known, reason="a stack of coloured pictures; convert it to grey first")
+        reason = "" if len(shape) == 3 else "a stack of coloured pictures; convert it to grey first"
+        return replace(known, axes=spatial, reason=reason, load=lambda: _values(path, number))
     if len(shape) == 3:
-        first = calibration.interval if series.axes[0] in "TIQZ" else Axis()
+        first = calibration.interval if series.axes[0] in "TIQ" else Axis()
         return replace(
             known, axes=(first, *spatial), load=lambda: _movie(path, number, shape, dtype)
         )
     axes = spatial if len(shape) == 2 else ()
     return replace(known, axes=axes, load=lambda: _mapped(path, number, dtype))
-
-
-def _coloured(picture: NDArray[Any], known: Candidate, axes: tuple[Axis, Axis]) -> Candidate:
-    reason, lines = judge(picture)
-    values = grey(picture)
-    return replace(
-        known,
-        shape=values.shape,
-        dtype=values.dtype,
-        load=lambda: values,
-        axes=axes,
-        reason=reason,
-        warnings=lines,
-    )
 
 
 def _mapped(path: Path, number: int, dtype: Any) -> NDArray[Any]:
@@ -113,7 +104,9 @@ def _values(path: Path, number: int, page: int | None = None) -> NDArray[Any]:
     try:
         with tifffile.TiffFile(path) as file:
             series = file.series[number]
-            return np.asarray(series.asarray() if page is None else series.pages[page].asarray())
+            return np.asarray(
+                series.asarray() if page is None else cast(Any, series.pages[page]).asarray()
+            )
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
@@ -137,7 +130,8 @@ def _calibration(file: Any) -> _Calibration:
     imagej = file.imagej_metadata or {}
     unit = str(imagej.get("unit") or "").replace("\\u00B5", "µ").replace("\\u00C5", "Å")
     interval = Axis(_number(imagej.get("finterval")), "s")
-    if units.angstroms(unit) or units.is_reciprocal(unit):
+    known = units.angstroms(unit) or units.is_reciprocal(unit)
+    if known and units.plain(unit) not in _PRINT_UNITS:
         axes = (Axis(_step(tags, "YResolution"), unit), Axis(_step(tags, "XResolution"), unit))
         return _Calibration(axes, interval)
     for vendor in (_gatan(tags), _thermo(file), _zeiss(file)):
