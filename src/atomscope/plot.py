@@ -146,7 +146,9 @@ def classify_colours(atoms: pd.DataFrame) -> Classes:
         index = np.array([place[name] for name in species], dtype=np.int64)
         return Classes((*names, "unknown"), tuple(colours), index)
     p = atoms["p"].to_numpy(float)
-    index = np.select([~(p < 0.9), p >= 0.5], [0, 1], 2).astype(np.int64)  # unknown p counts as 1
+    if not np.isfinite(p).any():
+        return Classes(("atoms",), PALETTE[:1], np.zeros(len(p), dtype=np.int64))
+    index = np.select([p >= 0.9, p >= 0.5], [0, 1], 2).astype(np.int64)
     return Classes(("p ≥ 0.9", "p 0.5–0.9", "p < 0.5"), PALETTE[:3], index)
 
 

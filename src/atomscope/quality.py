@@ -18,7 +18,7 @@ FloatArray = NDArray[np.floating[Any]]
 
 _ORDERED = 0.45  # relative quartile range of spacings; 0.77 where atoms lie at random (Rayleigh)
 _GAP = 1.75  # in typical distances: one missing atom leaves a hole of about one
-_BINS = 60
+_BINS = 240  # of 0.8 % of the spacing: fine enough to show the spread of a good lattice
 _MAX_CELLS = 4_000_000
 
 
@@ -41,7 +41,8 @@ class Quality:
         ordered: Whether the spacings are as alike as in a lattice.
         duplicates: Pairs that are too near each other to be two atoms.
         duplicate_px: Distance below which a pair counts as duplicate.
-        gap_share: Share of the field farther than `gap_px` from every atom.
+        gap_share: Share of the field farther than `gap_px` from every atom; None where the atoms
+            form no lattice, as every place could then be rightly empty.
         gap_count: Connected gaps per frame, in the mean.
         enclosed_gap_count: Those of them that do not touch the border of the field.
         gap_px: Distance above which a point lies in a gap.
@@ -64,7 +65,7 @@ class Quality:
     spacing_edges_px: tuple[float, ...]
     spacing_counts: tuple[int, ...]
     ordered: bool
-    duplicates: int
+    duplicates: int | None
     duplicate_px: float | None
     gap_share: float | None
     gap_count: float | None
@@ -93,10 +94,10 @@ def quality(
 
     The typical distance is the median over atoms of the mean distance to the three nearest
     neighbours: unlike the median spacing it survives that every atom was found twice. A pair is
-    a duplicate where it is nearer than half the typical distance; where atoms do not form a
-    lattice, two maxima must also be indistinguishable, nearer than two standard deviations of a
-    column (Sparrow's limit for two equal Gaussians). Gaps are points farther than 1.75 typical
-    distances from every atom: holes, vacuum, or missed atoms.
+    a duplicate where it is nearer than half the typical distance. Where the atoms form no lattice
+    it must also be nearer than two standard deviations of a column, where two equal Gaussians
+    have but one maximum (Sparrow's limit); without a fitted width nothing is said there. Gaps are
+    points farther than 1.75 typical distances from every atom: holes, vacuum, or missed atoms.
 
     Args:
         atoms: Atoms table (`columns.ATOMS`) of one image or movie; may be empty.
@@ -113,7 +114,7 @@ def quality(
     duplicate = _duplicate_limit(typical, ordered, atoms)
     edges, counts = _histogram(spacings, spacing)
     error = _position_error(atoms)
-    gap_share, gaps, enclosed = _gaps(frames, frame_shape, typical)
+    gap_share, gaps, enclosed = _gaps(frames, frame_shape, typical if ordered else None)
     p = atoms["p"].to_numpy(float)
     known_p = p[np.isfinite(p)]
     return Quality(
@@ -132,7 +133,7 @@ def quality(
         gap_share=gap_share,
         gap_count=gaps,
         enclosed_gap_count=enclosed,
-        gap_px=_times(typical, _GAP),
+        gap_px=_times(typical, _GAP) if ordered else None,
         refined_share=_mean(_is_refined(atoms)),
         error_px=error,
         error_pm=_times(error, None if pixel_size is None else 100 * pixel_size),
@@ -151,11 +152,11 @@ def concerns(result: Quality) -> dict[str, str]:
         return {"n_atoms": "No atoms were found; check the pixel size and the modality."}
     if result.atoms_per_frame[0] == 0:
         found["atoms_per_frame"] = "At least one frame has no atoms."
-    if result.duplicates > max(2, 0.002 * n):
+    if result.duplicates is not None and result.duplicates > max(2, 0.002 * n):
         found["duplicates"] = (
             "Pairs closer than any two atoms should be: one atom found twice, or noise."
         )
-    if result.ordered and result.gap_share is not None and result.gap_share > 0.02:
+    if result.gap_share is not None and result.gap_share > 0.02:
         found["gap_share"] = "Parts of the field hold no atoms: vacuum, holes, or missed atoms."
     if result.refined_share is not None and result.refined_share < 0.9:
         found["refined_share"] = "Many positions could not be refined and have no error bar."
@@ -193,13 +194,15 @@ def _is_ordered(spacings: FloatArray) -> bool:
 def _duplicate_limit(typical: float | None, ordered: bool, atoms: pd.DataFrame) -> float | None:
     if typical is None:
         return None
+    if ordered:
+        return 0.5 * typical
     width = _median(atoms["width"].to_numpy(float))
-    return 0.5 * typical if ordered or width is None else min(0.5 * typical, 2 * width)
+    return None if width is None else min(0.5 * typical, 2 * width)
 
 
-def _count_pairs(frames: list[FloatArray], limit: float | None) -> int:
+def _count_pairs(frames: list[FloatArray], limit: float | None) -> int | None:
     if limit is None:
-        return 0
+        return None
     return sum(len(cKDTree(xy).query_pairs(limit, output_type="ndarray")) for xy in frames)
 
 

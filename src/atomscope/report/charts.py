@@ -24,9 +24,9 @@ def spacing_chart(result: Quality) -> Any | None:
     scale, unit = 1.0, "px"
     if result.spacing_angstrom is not None:
         scale, unit = result.spacing_angstrom / result.spacing_px, "Å"
-    edges = scale * np.array(result.spacing_edges_px)
+    edges, counts = scale * np.array(result.spacing_edges_px), np.array(result.spacing_counts)
     chart = _chart(f"distance to the nearest neighbour ({unit})", "atoms")
-    _bars(chart, edges, np.array(result.spacing_counts), _BLUE)
+    _bars(chart, *_where_it_matters(edges, counts), _BLUE)
     _mark(chart, scale * result.spacing_px)
     return chart
 
@@ -40,7 +40,7 @@ def intensity_chart(atoms: pd.DataFrame, classes: Classes) -> Any | None:
     low, high = np.percentile(intensity[known], [0.2, 99.8])
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    chart = _chart("intensity of an atom (counts px)", "atoms")
+    chart = _chart("intensity (counts px)", "atoms")
     bottom = np.zeros(60)
     for number, (label, colour) in enumerate(zip(classes.labels, classes.colours, strict=True)):
         chosen = known & (classes.index == number)
@@ -93,6 +93,17 @@ def frames_chart(atoms: pd.DataFrame, n_frames: int) -> tuple[Any | None, Any | 
     spread = max(int(np.ptp(counts)), 1)
     chart.y_range.update(start=max(counts.min() - spread, 0), end=counts.max() + spread)
     return chart, _mark(chart, 0)
+
+
+def _where_it_matters(edges: Any, counts: Any, bars: int = 60) -> tuple[Any, Any]:
+    """Cut a histogram to the bins that hold nearly all, and join bins until few are left."""
+    share = np.cumsum(counts) / max(counts.sum(), 1)
+    first, last = np.searchsorted(share, [0.003, 0.997])
+    margin = max(8, (last - first) // 5)
+    first, last = max(first - margin, 0), min(last + margin + 1, len(counts))
+    joined = max(1, round((last - first) / bars))
+    starts = np.arange(first, last, joined)
+    return np.append(edges[starts], edges[last]), np.add.reduceat(counts[:last], starts)
 
 
 def _chart(x_label: str, y_label: str) -> Any:

@@ -90,6 +90,16 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
     viewer.y_range.setv(place(y + scale * height, y - scale * height));
   }
 
+  /** Thin the rings where they are small on the screen, so that the columns stay visible. */
+  function adaptLines() {
+    const pixels = (rings.glyph.radius.value * viewer.inner_width)
+      / Math.abs(viewer.x_range.end - viewer.x_range.start);
+    const width = Math.round(Math.max(4, Math.min(18, 2.4 * pixels))) / 10;
+    if (Math.abs(rings.glyph.line_width.value - width) < 0.05) return;
+    rings.glyph.line_width = { value: width };
+    halo.glyph.line_width = { value: 2.2 * width };
+  }
+
   function play() {
     let timer = null;
     const button = byId("play");
@@ -123,6 +133,8 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
   }
   viewer.properties.inner_width.change.connect(fit);
   viewer.properties.inner_height.change.connect(fit);
+  viewer.x_range.change.connect(adaptLines);
   fit();
+  adaptLines();
   showFrame(0);
 }

@@ -59,14 +59,14 @@ def _atoms(q: Quality, off: dict[str, str]) -> Row:
 
 def _spacing(q: Quality) -> Row:
     if q.spacing_px is None or q.spacing_spread_px is None:
-        return Row("Nearest neighbour", "", "")
+        return Row("Spacing", "", "")
     value = f"{q.spacing_px:.2f} ± {q.spacing_spread_px:.2f} px"
     if q.spacing_angstrom is not None and q.spacing_spread_angstrom is not None:
         value = f"{q.spacing_angstrom:.3f} ± {q.spacing_spread_angstrom:.3f} Å"
-    note = "median distance and the spread of the middle 68 %"
+    note = "to the nearest neighbour: median, and spread of the middle 68 %"
     if not q.ordered:
-        note += "; too varied for one lattice"
-    return Row("Nearest neighbour", value, note)
+        note += "; too varied for a lattice"
+    return Row("Spacing", value, note)
 
 
 def _error(q: Quality) -> Row:
@@ -92,7 +92,7 @@ def _expected(q: Quality, off: dict[str, str]) -> Row:
 
 
 def _duplicates(q: Quality, off: dict[str, str]) -> Row:
-    if q.duplicate_px is None:
+    if q.duplicates is None or q.duplicate_px is None:
         return Row("Duplicates", "", "")
     pairs = "pair" if q.duplicates == 1 else "pairs"
     note = f"closer than {q.duplicate_px:.1f} px"
@@ -102,9 +102,13 @@ def _duplicates(q: Quality, off: dict[str, str]) -> Row:
 def _gaps(q: Quality, off: dict[str, str]) -> Row:
     if q.gap_share is None or q.gap_count is None or q.enclosed_gap_count is None:
         return Row("Empty field", "", "")
-    gaps = f"{q.gap_count:,.3g}" + (" per frame" if q.n_frames > 1 else "")
-    note = f"farther than {q.gap_px:.0f} px from any atom; {gaps} gaps, "
-    note += f"{q.enclosed_gap_count:,.3g} of them enclosed"
+    note = f"farther than {q.gap_px:.0f} px from any atom"
+    if q.gap_count:
+        places = "place" if q.gap_count == 1 else "places"
+        per_frame = " per frame" if q.n_frames > 1 else ""
+        note += (
+            f", in {q.gap_count:,.3g} {places}{per_frame} ({q.enclosed_gap_count:,.3g} enclosed)"
+        )
     return Row("Empty field", percent(q.gap_share), note, off.get("gap_share"))
 
 
@@ -120,7 +124,7 @@ def percent(share: float) -> str:
         return "< 0.1 %"
     if 0.999 < share < 1:
         return "> 99.9 %"
-    return f"{100 * share:.3g} %"
+    return f"{round(100 * share, 1):g} %"
 
 
 def _length(width: float, height: float) -> str:
