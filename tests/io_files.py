@@ -158,7 +158,7 @@ def write_ndata(path: Path, data: np.ndarray, steps: list[dict[str, Any]], **mor
 def write_sxm(
     path: Path, forward: np.ndarray, backward: np.ndarray, metres: tuple[float, float], way: str
 ) -> Path:
-    """Nanonis sxm with Z (both directions) and current (forward only), as the tip saw them.
+    """Nanonis sxm with Z and current in both directions, as the tip saw them.
 
     The images are given as they lie on the surface, first row on top.
     """
@@ -172,10 +172,11 @@ def write_sxm(
         ":Z-CONTROLLER:\n\tName\ton\n\tlog Current\t1\n:DATA_INFO:\n"
         "\tChannel\tName\tUnit\tDirection\tCalibration\tOffset\n"
         "\t14\tZ\tm\tboth\t1.000E-8\t0.000E+0\n"
-        "\t0\tCurrent\tA\tforward\t1.000E-9\t0.000E+0\n\n:SCANIT_END:\n\n\n"
+        "\t0\tCurrent\tA\tboth\t1.000E-9\t0.000E+0\n\n:SCANIT_END:\n\n\n"
     )
     order = slice(None, None, -1) if way == "up" else slice(None)
-    frames = (forward[order], backward[order, ::-1], 1e-9 * forward[order])
+    two = (forward[order], backward[order, ::-1])
+    frames = (*two, *(1e-9 * f for f in two))
     raw = b"".join(f.astype(">f4").tobytes() for f in frames)
     path.write_bytes(header.encode() + b"\x1a\x04" + raw)
     return path

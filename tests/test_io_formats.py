@@ -195,7 +195,9 @@ def test_sxm_shows_the_surface_whatever_the_scan_direction(way: str, tmp_path: P
     np.testing.assert_array_equal(read(path, select="Z backward").frame(0), A + 1)
     np.testing.assert_allclose(read(path, select="Current forward").frame(0), 1e-9 * A, rtol=1e-6)
     assert topography.pixel_size == pytest.approx(2.0)
-    assert [e.name for e in list_images(path)] == ["Z forward", "Z backward", "Current forward"]
+    assert [e.name for e in list_images(path)] == [
+        f"{channel} {way}" for channel in ("Z", "Current") for way in ("forward", "backward")
+    ]
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (7, 20)])
@@ -421,3 +423,76 @@ def test_missing_package(
         (tmp_path / name).write_bytes(heads[name])
     with pytest.raises(MissingExtraError, match=r"pip install 'atomscope\[io\]'"):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["a.unf", "a.rpl", "a.prz"])
+def test_other_formats_that_rosettasciio_writes(name: str, tmp_path: Path) -> None:
+    import importlib
+
+    from rsciio import IO_PLUGINS
+
+    axes = [
+        {"name": n, "scale": 0.01, "offset": 0.0, "units": "nm", "size": s, "navigate": False,
+         "index_in_array": i}
+        for i, (n, s) in enumerate(zip("yx", A.shape, strict=True))
+    ]  # fmt: skip
+    signal = {
+        "data": A,
+        "axes": axes,
+        "metadata": {"General": {"title": "HAADF"}, "Signal": {"signal_type": ""}},
+        "original_metadata": {},
+        "attributes": {"_lazy": False},
+    }
+    (plugin,) = (p for p in IO_PLUGINS if name[2:] in p["file_extensions"])
+    importlib.import_module(plugin["api"]).file_writer(str(tmp_path / name), signal)
+    image = read(tmp_path / name)
+    np.testing.assert_array_equal(image.frame(0), A)
+    # The calibration of a prz file is pickled, and nothing is unpickled.
+    assert image.pixel_size == (None if name == "a.prz" else pytest.approx(0.1))
+
+
+@pytest.mark.parametrize("name", ["a.SER", "A.DM3", "a.TIFF", "renamed.bin.ser"])
+def test_capital_suffixes_and_renamed_files(name: str, tmp_path: Path) -> None:
+    import tifffile
+
+    path = tmp_path / name
+    if name == "A.DM3":
+        Dm(3).write(path, A, [0.01, 0.01], ["nm", "nm"], "HAADF")
+    elif name == "a.TIFF":
+        tifffile.imwrite(path, A)
+    else:
+        write_ser(path, U[None], 1e-11)
+    np.testing.assert_array_equal(read(path).frame(0), A)
+
+
+def test_renamed_file_that_cannot_be_read_says_its_right_suffix(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected \.ser"):
+        read(write_ser(tmp_path / "a.bin", U[None], 1e-11))
+
+
+def test_hyperspy_spectrum_image_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        write_hyperspy_layout(file, MOVIE, [1.0, 1.0, 1.0], ["", "", ""])
+        for number in (0, 1):
+            file[f"Experiments/HAADF/axis-{number}"].attrs["navigate"] = True
+    with pytest.raises(InputError, match="spectrum"):
+        read(tmp_path / "a.hspy")
+
+
+def test_broken_third_party_reader_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from atomscope.io import registry
+
+    def load() -> None:
+        raise ImportError("no module named other")
+
+    entry = types.SimpleNamespace(load=load, name="other")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry])
+    registry.readers.cache_clear()
+    try:
+        np.save(tmp_path / "a.npy", A)
+        np.testing.assert_array_equal(read(tmp_path / "a.npy").frame(0), A)
+        assert "other left out" in caplog.text
+    finally:
+        registry.readers.cache_clear()

@@ -130,6 +130,9 @@ def _experiment(name: str, group: Any) -> Candidate:
     title = _text(general.get("title")) or name.strip("_")
     kind = _text(signal.get("signal_type"))
     reason = f"a signal of type {kind}" if kind and "image" not in kind.casefold() else ""
+    signal_axes = [a for a in raw if a.get("navigate") is not None and not a["navigate"]]
+    if len(signal_axes) == 1:
+        reason = "a spectrum or a spectrum image"
     return Candidate(
         title,
         tuple(data.shape),

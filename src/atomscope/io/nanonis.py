@@ -81,7 +81,7 @@ def _channels(header: dict[str, str]) -> list[tuple[str, str, bool]]:
     return [
         (r[name].strip(), r[unit].strip(), r[direction].strip() == "both")
         for r in rows[1:]
-        if len(r) == len(columns)
+        if len(r) > max(name, unit, direction)
     ]
 
 

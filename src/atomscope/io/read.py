@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from atomscope.types import Image, Modality
 _LOAD_BELOW_BYTES = 1 << 30
 # A given pixel size that differs more from that of the file is told.
 _DOUBTFUL = 0.05
+_ONE_THREAD = threading.RLock()
 _CHATTY_LOGGERS = ("tifffile", "rsciio", "hyperspy", "imageio", "imageio_ffmpeg", "PIL")
 
 
@@ -241,7 +243,10 @@ def _lazy(data: Any, name: str) -> Any:
         return data
     bytes_ = int(np.prod(data.shape)) * np.dtype(data.dtype).itemsize
     if len(data.shape) == 2:
-        return np.asarray(data[:]) if bytes_ < _LOAD_BELOW_BYTES else data
+        if bytes_ < _LOAD_BELOW_BYTES:
+            return np.asarray(data[:])
+        np.asarray(data[-1:, -1:])  # a truncated file shows here
+        return data
 
     def frame(index: int) -> Any:
         with _guard(Path(name)):
@@ -257,13 +262,18 @@ def _lazy(data: Any, name: str) -> Any:
 def _guard(path: Path, reader: str = "") -> Iterator[None]:
     """Turn whatever a foreign reader raises into one line; keep its warnings and logs quiet."""
     loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
-    levels = [logger.level for logger in loggers]
     try:
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
+        # Filters of warnings belong to the whole process: one thread at a time.
+        with _ONE_THREAD, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            yield
+            levels = [logger.level for logger in loggers]
+            try:
+                for logger in loggers:
+                    logger.setLevel(logging.CRITICAL + 1)
+                yield
+            finally:
+                for logger, level in zip(loggers, levels, strict=True):
+                    logger.setLevel(level)
     except AtomscopeError:
         raise
     except Exception as error:
@@ -272,6 +282,3 @@ def _guard(path: Path, reader: str = "") -> Iterator[None]:
             f"{path.name}: cannot be read{f' as {reader}' if reader else ''} "
             f"({type(error).__name__}: {told}); expected a whole file. Copy or export it again."
         ) from error
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -86,8 +87,13 @@ def readers() -> tuple[Reader, ...]:
     """Return all readers: those of other packages first, then the built-in ones."""
     from importlib.metadata import entry_points
 
-    added = tuple(entry.load() for entry in entry_points(group=ENTRY_POINT_GROUP))
-    return added + BUILT_IN
+    added = []
+    for entry in entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            added.append(entry.load())
+        except Exception as error:  # a broken plug-in must not stop the reading of other files
+            logging.getLogger("atomscope").warning("reader %s left out: %s", entry.name, error)
+    return (*added, *BUILT_IN)
 
 
 def find(path: Path) -> list[Reader]:

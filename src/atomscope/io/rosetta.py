@@ -38,6 +38,11 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
 
     suffix = kind or path.suffix[1:].casefold()
     plugins = [p for p in IO_PLUGINS if suffix in map(str.casefold, p["file_extensions"])]
+    known = {e.casefold() for plugin in plugins for e in plugin["file_extensions"]}
+    if path.suffix[1:].casefold() not in known:
+        raise InputError(
+            f"{path.name}: a {suffix} file under another suffix; expected .{suffix}. Rename it."
+        )
     # MRC and MRCZ share a suffix: the plain reader first, the other if that one fails.
     plugins.sort(key=lambda p: len(p["name"]))
     failure: Exception | None = None
@@ -49,10 +54,7 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
             failure = failure or error
             continue
         return [_signal(path, signal) for signal in signals]
-    raise failure or InputError(
-        f"{path.name}: RosettaSciIO knows no {suffix} files; expected one of its formats. "
-        "Export the image as TIFF."
-    )
+    raise failure or InputError(f"{path.name}: no reader of RosettaSciIO takes it. Export a TIFF.")
 
 
 def read_emi(path: Path) -> list[Candidate]:
@@ -102,9 +104,8 @@ def _reason(metadata: Mapping[str, Any], axes: list[Mapping[str, Any]]) -> str:
         return DIFFRACTION
     if kind.startswith(("EELS", "EDS", "CL", "Luminescence")):
         return f"a spectrum or a spectrum image ({kind})"
-    if len(axes) == 1:
-        return "a spectrum or a profile"
-    return ""
+    signal_axes = [axis for axis in axes if axis.get("navigate") is False]
+    return "a spectrum or a spectrum image" if len(signal_axes) == 1 else ""
 
 
 def _modality(title: str, metadata: Mapping[str, Any]) -> Modality:
