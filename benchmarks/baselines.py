@@ -9,7 +9,7 @@ could do better with one setting, so the results are upper bounds for these meth
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from atomscope.evaluate import Scores, pool, score
+from atomscope.evaluate import Scores, match, pool, score
 
 Array = NDArray[np.floating[Any]]
+Settings = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -77,77 +78,46 @@ def flatten(data: Array, width: float) -> Array:
     return robust(high / (contrast + 0.2 * contrast.mean()))
 
 
-def log_candidates(
-    data: Array, *, sigma: float, distance: float, local: float, border: float
-) -> Candidates:
+def log_grid(data: Array, scale: float) -> Iterator[tuple[Settings, Candidates]]:
     """Maxima of the Laplacian of Gaussian, sub-pixel by parabolas; strength in robust units.
 
-    Args:
-        data: Frame.
-        sigma: Width of the Gaussian in px.
-        distance: Smallest distance of two maxima in sigma.
-        local: Width for local contrast in sigma, 0 for none.
-        border: Distance from the border in sigma within which maxima are dropped.
+    Settings: sigma in px; smallest distance of two maxima, width for local contrast (0: none)
+    and width of the border without maxima, in sigma.
     """
-    response = flatten(-ndimage.gaussian_laplace(robust(data), sigma), local * sigma)
-    size = 2 * max(1, round(distance * sigma)) + 1
-    peaks = (response == ndimage.maximum_filter(response, size)) & (response > 0.5)
-    rows, columns = np.nonzero(peaks)
-    margin = border * sigma
-    inside = (np.minimum(rows, response.shape[0] - 1 - rows) >= margin) & (
-        np.minimum(columns, response.shape[1] - 1 - columns) >= margin
-    )
-    rows, columns = rows[inside], columns[inside]
-    order = np.argsort(-response[rows, columns])
-    rows, columns = rows[order], columns[order]
-    xy = np.stack([columns, rows], axis=1) + _parabola(response, rows, columns)
-    return Candidates(xy, response[rows, columns])
+    image = robust(data)
+    for sigma in (scale * s for s in (1.0, 1.4, 1.8, 2.3, 2.9, 3.6, 4.5, 5.6)):
+        filtered = -ndimage.gaussian_laplace(image, sigma, mode="reflect")
+        for local in (0.0, 6.0):
+            response = flatten(filtered, local * sigma)
+            for distance in (1.0, 1.6, 2.4, 3.5):
+                maxima = _maxima(response, 2 * max(1, round(distance * sigma)) + 1)
+                near_border = _border_distance(maxima.xy, data.shape)
+                for border in (0.0, 1.0):
+                    keep = near_border >= border * sigma
+                    settings = {
+                        "sigma": sigma, "distance": distance, "local": local, "border": border
+                    }  # fmt: skip
+                    yield settings, Candidates(maxima.xy[keep], maxima.strength[keep])
 
 
-def trackpy_candidates(
-    data: Array, *, diameter: float, separation: float, local: float
-) -> Candidates:
+def trackpy_grid(data: Array, scale: float) -> Iterator[tuple[Settings, Candidates]]:
     """Local maxima after a band pass, centroid refined (trackpy.locate); strength is its mass.
 
-    Args:
-        data: Frame.
-        diameter: Odd size of a feature in px.
-        separation: Smallest distance of two features in diameters.
-        local: Width for local contrast in diameters, 0 for none.
+    Settings: odd diameter of a feature in px; smallest distance of two features and width for
+    local contrast (0: none), in diameters.
     """
-    import trackpy
-
-    trackpy.quiet()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        table = trackpy.locate(
-            flatten(data, local * diameter),
-            int(diameter),
-            separation=separation * diameter,
-            percentile=50,
-            engine="python",
-        )
-    mass = table["mass"].to_numpy(float)
-    order = np.argsort(-mass)
-    return Candidates(table[["x", "y"]].to_numpy(float)[order], mass[order])
+    for rough in (3, 5, 7, 9, 11, 13, 17):
+        diameter = 2 * max(1, round((rough * scale - 1) / 2)) + 1
+        for local in (0.0, 2.0):
+            image = flatten(data, local * diameter)
+            for separation in (0.6, 1.2):
+                settings = {"diameter": diameter, "separation": separation, "local": local}
+                yield settings, _locate(image, diameter, separation * diameter)
 
 
-LOG_GRID = [
-    {"sigma": sigma, "distance": distance, "local": local, "border": border}
-    for sigma in (1.0, 1.4, 1.8, 2.3, 2.9, 3.6, 4.5, 5.6)
-    for distance in (1.0, 1.6, 2.4, 3.5)
-    for local in (0.0, 6.0)
-    for border in (0.0, 1.0)
-]
-TRACKPY_GRID = [
-    {"diameter": diameter, "separation": separation, "local": local}
-    for diameter in (3, 5, 7, 9, 11, 13, 17)
-    for separation in (0.6, 1.2)
-    for local in (0.0, 2.0)
-]
-METHODS: dict[str, tuple[Callable[..., Candidates], list[dict[str, float]]]] = {
-    "LoG": (log_candidates, LOG_GRID),
-    "trackpy": (trackpy_candidates, TRACKPY_GRID),
+METHODS: dict[str, Callable[[Array, float], Iterator[tuple[Settings, Candidates]]]] = {
+    "LoG": log_grid,
+    "trackpy": trackpy_grid,
 }
 
 
@@ -159,55 +129,61 @@ def tune(frames: Sequence[Frame], method: str, scale: float = 1.0) -> Tuned:
         method: 'LoG' or 'trackpy'.
         scale: Factor on all lengths of the grid (for frames with very fine or coarse pixels).
     """
-    candidates_of, grid = METHODS[method]
-    best: tuple[float, dict[str, float], list[Candidates]] | None = None
-    for settings in grid:
-        scaled = _scaled(settings, scale)
-        candidates = [candidates_of(frame.data, **scaled) for frame in frames]
-        coarse = _best_threshold(frames, candidates, scaled, 10).pooled.f1
+    grids = [list(METHODS[method](frame.data, scale)) for frame in frames]
+    return tune_grids(frames, grids)
+
+
+def tune_grids(
+    frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
+) -> Tuned:
+    """As `tune`, from the candidates of every frame for every setting."""
+    best: tuple[float, Settings, list[Candidates]] | None = None
+    for at_setting in zip(*grids, strict=True):
+        settings = at_setting[0][0]
+        candidates = [c for _, c in at_setting]
+        coarse = _best_threshold(frames, candidates, settings, 10).pooled.f1
         if best is None or coarse > best[0]:
-            best = coarse, scaled, candidates
+            best = coarse, settings, candidates
     if best is None:
-        raise ValueError(f"{method} has no settings to try")
+        raise ValueError("no settings to try")
     return _best_threshold(frames, best[2], best[1], 60)
 
 
-def _scaled(settings: Mapping[str, float], scale: float) -> dict[str, float]:
-    scaled = dict(settings)
-    if "sigma" in scaled:
-        scaled["sigma"] *= scale
-    if "diameter" in scaled:
-        scaled["diameter"] = 2 * max(1, round((scaled["diameter"] * scale - 1) / 2)) + 1
-    return scaled
+def score_frame(frame: Frame, xy: Array, rim: float = 0.0) -> Scores:
+    """Score without blame for positions on columns that are too weak to be asked for."""
+    weak = frame.info.get("ignored", np.empty((0, 2)))
+    if len(weak) and len(xy):
+        pairs = match(np.concatenate([frame.truth, weak]), xy, frame.radius)
+        xy = np.delete(xy, pairs.found[pairs.truth >= len(frame.truth)], axis=0)
+    return score(frame.truth, xy, frame.radius, frame_shape=frame.data.shape, rim=rim)
+
+
+def scores_of(frames: Sequence[Frame], found: Sequence[Array]) -> list[Scores]:
+    return [score_frame(frame, xy) for frame, xy in zip(frames, found, strict=True)]
 
 
 def _best_threshold(
-    frames: Sequence[Frame], candidates: Sequence[Candidates], settings: dict[str, float], n: int
+    frames: Sequence[Frame], candidates: Sequence[Candidates], settings: Settings, n: int
 ) -> Tuned:
-    strengths = np.concatenate([c.strength for c in candidates])
+    strengths = np.sort(np.concatenate([c.strength for c in candidates]))[::-1]
     if not len(strengths):
         found = [c.xy for c in candidates]
-        return Tuned(settings, 0.0, found, _scores(frames, found))
+        return Tuned(settings, 0.0, found, scores_of(frames, found))
     # Never more than three times the number of true atoms: the rest is noise anyway.
     atoms = sum(len(frame.truth) for frame in frames)
     ranks = np.linspace(0.2 * atoms, 3 * atoms, n).astype(int)
-    ladder = np.unique(np.sort(strengths)[::-1][np.minimum(ranks, len(strengths) - 1)])
     results = []
-    for threshold in ladder:
+    for threshold in np.unique(strengths[np.minimum(ranks, len(strengths) - 1)]):
         found = [c.above(threshold) for c in candidates]
-        results.append(Tuned(settings, float(threshold), found, _scores(frames, found)))
+        results.append(Tuned(settings, float(threshold), found, scores_of(frames, found)))
     return max(results, key=lambda result: result.pooled.f1)
-
-
-def _scores(frames: Sequence[Frame], found: Sequence[Array]) -> list[Scores]:
-    return [score(f.truth, xy, f.radius) for f, xy in zip(frames, found, strict=True)]
 
 
 def with_gaussian_fit(frames: Sequence[Frame], tuned: Tuned) -> Tuned:
     """The same atoms, each moved to the centre of a 2-D Gaussian fitted to its surroundings."""
     sigma = tuned.settings["sigma"]
     found = [fit_gaussians(f.data, xy, sigma) for f, xy in zip(frames, tuned.found, strict=True)]
-    return Tuned(tuned.settings, tuned.threshold, found, _scores(frames, found))
+    return Tuned(tuned.settings, tuned.threshold, found, scores_of(frames, found))
 
 
 def fit_gaussians(data: Array, xy: Array, sigma: float, iterations: int = 15) -> Array:
@@ -288,6 +264,37 @@ def _gaussian(
     )
     residual = (amplitude * peak + background - values) * inside
     return residual, jacobian * inside[:, :, None]
+
+
+def _locate(image: Array, diameter: int, separation: float) -> Candidates:
+    import trackpy
+
+    trackpy.quiet()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = trackpy.locate(
+            image, diameter, separation=separation, percentile=50, engine="python"
+        )
+    return _strongest(table[["x", "y"]].to_numpy(float), table["mass"].to_numpy(float))
+
+
+def _maxima(response: Array, size: int) -> Candidates:
+    peaks = (response == ndimage.maximum_filter(response, size)) & (response > 0.3)
+    rows, columns = np.nonzero(peaks)
+    xy = np.stack([columns, rows], axis=1) + _parabola(response, rows, columns)
+    return _strongest(xy, response[rows, columns])
+
+
+def _strongest(xy: Array, strength: Array, most: int = 5000) -> Candidates:
+    order = np.argsort(-strength, kind="stable")[:most]
+    return Candidates(xy[order], strength[order])
+
+
+def _border_distance(xy: Array, shape: tuple[int, ...]) -> Array:
+    if not len(xy):
+        return np.empty(0)
+    last = np.array([shape[1] - 1, shape[0] - 1])
+    return np.minimum(xy, last - xy).min(axis=1)
 
 
 def _parabola(response: Array, rows: Array, columns: Array) -> Array:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from baselines import Array, Frame, Tuned, tune, with_gaussian_fit
+from baselines import Array, Frame, Tuned, score_frame, scores_of, tune, with_gaussian_fit
 
-from atomscope.evaluate import Scores, pool, score
+from atomscope.evaluate import Scores, pool
 
 # Set, prefix of its images, radius in px (as the source of the data advises), pixel size in Å.
 SETS = {
@@ -117,7 +117,7 @@ def overlays(frames: Sequence[Frame], found: Sequence[Array], folder: Path) -> N
         true = match(frame.truth, xy, frame.radius).is_true
         axes.plot(*xy[true].T, "+", color="#41d17d", ms=7)
         axes.plot(*xy[~true].T, "x", color="#ff4040", ms=6)
-        axes.set_title(f"{frame.name}: F1 {score(frame.truth, xy, frame.radius).f1:.3f}")
+        axes.set_title(f"{frame.name}: F1 {score_frame(frame, xy).f1:.3f}")
         axes.set_axis_off()
         figure.savefig(folder / f"{Path(frame.name).name}.png", dpi=90, bbox_inches="tight")
         plt.close(figure)
@@ -132,9 +132,7 @@ def run_set(label: str, frames: Sequence[Frame], args: argparse.Namespace) -> No
     columns: dict[str, list[Scores]] = {}
     if not args.baselines_only:
         found = ours(frames)
-        columns["atomscope"] = [
-            score(f.truth, xy, f.radius) for f, xy in zip(frames, found, strict=True)
-        ]
+        columns["atomscope"] = scores_of(frames, found)
         if args.pictures:
             overlays(frames, found, args.pictures / label.replace(" ", "_"))
     log, trackpy = tune(frames, "LoG"), tune(frames, "trackpy")
