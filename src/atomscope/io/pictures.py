@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,10 @@ class _Decoder:
     """
 
     def __init__(self, path: Path) -> None:
-        self._frames: Iterator[NDArray[Any]] = iter(())
+        # A list, so that what ends the process at the end of this object sees the latest one.
+        self._stream: list[Iterator[NDArray[Any]]] = []
         self._next = -1
+        weakref.finalize(self, _end, self._stream)
         self._path = path
         self._plugin = "pillow" if path.suffix.casefold() == ".gif" else "FFMPEG"
         self._ffmpeg = None if self._plugin == "pillow" else need("imageio_ffmpeg", path.name)
@@ -79,27 +82,16 @@ class _Decoder:
             return int(self._ffmpeg.count_frames_and_secs(str(self._path))[0])
         return int(iio.improps(self._path, plugin=self._plugin).n_images or 1)
 
-    def close(self) -> None:
-        """End the decoding process."""
-        with warnings.catch_warnings():
-            # The package leaves the pipes of its process to the garbage collector.
-            warnings.simplefilter("ignore", ResourceWarning)
-            if isinstance(self._frames, Generator):
-                self._frames.close()
-
-    def __del__(self) -> None:
-        """End the decoding process."""
-        self.close()
-
     def __call__(self, index: int) -> NDArray[Any]:
         """Return one frame, shape (y, x) or (y, x, 2 to 4)."""
         import imageio.v3 as iio
 
         with self._lock:
             if self._next < 0 or index < self._next:
-                self.close()
-                self._frames, self._next = iio.imiter(self._path, plugin=self._plugin), 0
-            for picture in self._frames:
+                _end(self._stream)
+                self._stream.append(iio.imiter(self._path, plugin=self._plugin))
+                self._next = 0
+            for picture in self._stream[0]:
                 self._next += 1
                 if self._next == index + 1:
                     return np.asarray(picture)
@@ -108,3 +100,14 @@ class _Decoder:
             f"{self._path.name}: frame {index} cannot be decoded; expected a whole video. "
             "Copy or export it again."
         )
+
+
+def _end(stream: list[Iterator[NDArray[Any]]]) -> None:
+    """End the decoding process."""
+    with warnings.catch_warnings():
+        # The package leaves the pipes of its process to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        while stream:
+            frames = stream.pop()
+            if isinstance(frames, Generator):
+                frames.close()

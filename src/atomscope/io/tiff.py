@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import re
+import weakref
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,25 +89,30 @@ def _movie(path: Path, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
 
     with contextlib.suppress(ValueError):
         return tifffile.memmap(path, series=number, mode="r")
+    file = tifffile.TiffFile(path)
+    pages = file.series[number].pages
 
     def frame(index: int) -> NDArray[Any]:
-        return _values(path, number, index).astype(dtype, copy=False)
+        return _decoded(path, pages[index], pages[index]).astype(dtype, copy=False)
 
     movie = Frames(shape, dtype, frame)
+    weakref.finalize(movie, file.close)
     movie[-1]  # a truncated file shows here
     return movie
 
 
-def _values(path: Path, number: int, page: int | None = None) -> NDArray[Any]:
-    """Return a series or one page of it; compressions that tifffile lacks come from Pillow."""
+def _values(path: Path, number: int) -> NDArray[Any]:
     import tifffile
 
+    with tifffile.TiffFile(path) as file:
+        series = file.series[number]
+        return _decoded(path, series, series.pages[0])
+
+
+def _decoded(path: Path, part: Any, page: Any) -> NDArray[Any]:
+    """Return the values of a series or page; compressions that tifffile lacks come from Pillow."""
     try:
-        with tifffile.TiffFile(path) as file:
-            series = file.series[number]
-            return np.asarray(
-                series.asarray() if page is None else cast(Any, series.pages[page]).asarray()
-            )
+        return np.asarray(part.asarray())
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
@@ -114,7 +120,7 @@ def _values(path: Path, number: int, page: int | None = None) -> NDArray[Any]:
 
     try:
         with Image.open(path) as picture:
-            picture.seek(page or 0)
+            picture.seek(page.index)
             return np.asarray(picture)
     except (OSError, UnidentifiedImageError) as error:
         raise MissingExtraError(
