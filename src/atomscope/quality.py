@@ -268,8 +268,11 @@ def _counts_per_frame(frames: list[FloatArray], n_frames: int) -> tuple[int, flo
 
 
 def _flag_counts(atoms: pd.DataFrame) -> dict[str, int]:
-    words = atoms["flags"].str.split().explode().dropna()
-    return {str(word): int(count) for word, count in words.value_counts(sort=False).items()}
+    found: dict[str, int] = {}
+    for flags, count in atoms["flags"].value_counts(sort=False).items():
+        for word in str(flags).split():
+            found[word] = found.get(word, 0) + int(count)
+    return found
 
 
 def _median(values: FloatArray) -> float | None:

@@ -120,6 +120,8 @@ def _chart(x_label: str, y_label: str) -> Any:
     for axis in (chart.xaxis, chart.yaxis):
         axis.axis_line_color = axis.major_tick_line_color = "#c3cad2"
         axis.minor_tick_line_color = None
+        axis.ticker.desired_num_ticks = 5
+        axis.formatter.use_scientific = False
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = axis.major_label_text_color = _INK
         axis.axis_label_text_font_size = axis.major_label_text_font_size = "11px"

@@ -10,59 +10,74 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
 
   const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
   const error = (value, digits) => (Number.isFinite(value) ? ` ± ${value.toFixed(digits)}` : "");
-  const pair = (row, scale, digits) => ["x", "y"]
+  const place = (row, scale, digits) => ["x", "y"]
     .map((axis) => `${axis} ${number(all[`${axis}_px`][row] * scale, digits)}`
       + error(all[`${axis}_err_px`][row] * scale, digits))
-    .join(",  ");
-
-  function title(row) {
-    const species = settings.words.species ? settings.words.species[all.species[row]] : "";
-    const sure = species && Number.isFinite(all.species_p[row])
-      ? ` (${number(all.species_p[row], 2)})` : "";
-    return `${species ? `${species}${sure}, ` : ""}atom ${all.atom[row]}`;
-  }
-
-  function numbers(row) {
-    const parts = [`p ${number(all.p[row], 3)}`];
-    if (Number.isFinite(all.intensity[row])) {
-      parts.push(`intensity ${Number(all.intensity[row].toPrecision(4))}`);
-    }
-    return parts.join(",  ");
-  }
-
-  const words = (row) => ["defect", "structure", "flags"]
-    .filter((name) => settings.words[name])
-    .map((name) => settings.words[name][all[name][row]])
-    .filter((text) => text !== "")
     .join(", ");
+  const word = (name, row) => (settings.words[name] ? settings.words[name][all[name][row]] : "");
+
+  const texts = {
+    title(row) {
+      const species = word("species", row);
+      const sure = Number.isFinite(all.species_p[row]) ? ` (${number(all.species_p[row], 2)})` : "";
+      return `${species ? `${species}${sure}, ` : ""}atom ${all.atom[row]}`;
+    },
+    pixels: (row) => `${place(row, 1, 2)} px`,
+    lengths: (row) => (settings.pixel_size ? `${place(row, settings.pixel_size, 3)} Å` : ""),
+    numbers(row) {
+      const intensity = all.intensity[row];
+      return `p ${number(all.p[row], 3)}`
+        + (Number.isFinite(intensity) ? `, intensity ${Number(intensity.toPrecision(4))}` : "");
+    },
+    words: (row) => ["defect", "structure", "flags"]
+      .map((name) => word(name, row)).filter((text) => text !== "").join(", "),
+  };
+  window.describeAtom = (row, what) => texts[what](row);
+
+  const isCrowded = () => settings.starts[frame + 1] - settings.starts[frame] > settings.most;
 
   function wantedRows() {
     const least = Number(byId("least-p").value);
     const classes = new Set(classBoxes.filter((b) => b.checked).map((b) => Number(b.dataset.class)));
+    const { x_range: x, y_range: y } = viewer;
+    const everywhere = !isCrowded();
+    const inView = (row) => all.x_px[row] >= x.start && all.x_px[row] <= x.end
+      && all.y_px[row] <= y.start && all.y_px[row] >= y.end;
     const rows = [];
     for (let row = settings.starts[frame]; row < settings.starts[frame + 1]; row++) {
-      if (classes.has(all.class[row]) && !(all.p[row] < least)) rows.push(row);
+      if (classes.has(all.class[row]) && !(all.p[row] < least) && (everywhere || inView(row))) {
+        rows.push(row);
+      }
     }
-    return rows;
+    return fairSample(rows, settings.most);
+  }
+
+  /** Keep about `most` rows, spread by a hash: every n-th would draw stripes through a lattice. */
+  function fairSample(rows, most) {
+    if (rows.length <= most) return rows;
+    const limit = (most / rows.length) * 2 ** 32;
+    return rows.filter((row) => Math.imul(row, 2654435761) >>> 0 < limit);
   }
 
   function showAtoms() {
     const rows = wantedRows();
-    const scale = settings.pixel_size;
     shown.data = {
       x: Float32Array.from(rows, (row) => all.x_px[row]),
       y: Float32Array.from(rows, (row) => all.y_px[row]),
+      row: Int32Array.from(rows),
       colour: rows.map((row) => settings.colours[all.class[row]]),
-      title: rows.map(title),
-      place: rows.map((row) => `${pair(row, 1, 2)} px`),
-      angstrom: rows.map((row) => (scale === null ? "" : `${pair(row, scale, 3)} Å`)),
-      numbers: rows.map(numbers),
-      words: rows.map(words),
     };
-    const total = settings.counts[frame];
-    byId("count").textContent = rows.length === total
-      ? `${total.toLocaleString("en")} atoms`
-      : `${rows.length.toLocaleString("en")} of ${total.toLocaleString("en")} atoms`;
+    const total = settings.counts[frame].toLocaleString("en");
+    byId("count").textContent = rows.length === settings.counts[frame]
+      ? `${total} atoms` : `${rows.length.toLocaleString("en")} of ${total} atoms drawn`;
+  }
+
+  let pending = null;
+  /** Where not all atoms are drawn, choose again once the view has come to rest. */
+  function followView() {
+    if (!isCrowded()) return;
+    clearTimeout(pending);
+    pending = setTimeout(showAtoms, 120);
   }
 
   function showFrame(index) {
@@ -85,9 +100,9 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
     const scale = Math.max(settings.width / width, settings.height / height) / 2;
     const x = settings.width / 2 - 0.5;
     const y = settings.height / 2 - 0.5;
-    const place = (start, end) => ({ start, end, reset_start: start, reset_end: end });
-    viewer.x_range.setv(place(x - scale * width, x + scale * width));
-    viewer.y_range.setv(place(y + scale * height, y - scale * height));
+    const span = (start, end) => ({ start, end, reset_start: start, reset_end: end });
+    viewer.x_range.setv(span(x - scale * width, x + scale * width));
+    viewer.y_range.setv(span(y + scale * height, y - scale * height));
   }
 
   /** Thin the rings where they are small on the screen, so that the columns stay visible. */
@@ -134,6 +149,8 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
   viewer.properties.inner_width.change.connect(fit);
   viewer.properties.inner_height.change.connect(fit);
   viewer.x_range.change.connect(adaptLines);
+  viewer.x_range.change.connect(followView);
+  viewer.y_range.change.connect(followView);
   fit();
   adaptLines();
   showFrame(0);

@@ -15,13 +15,14 @@ from atomscope.quality import Quality
 from atomscope.report import charts
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
 from atomscope.report.viewer import (
+    MAX_ATOMS,
     Drawn,
     choose_atoms,
     frames_that_fit,
     make_viewer,
     word_names,
 )
-from atomscope.report.words import describe_image, quality_rows
+from atomscope.report.words import describe_image, percent, quality_rows
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def write_report(
     """Write one HTML file with image, atoms, quality and run card; it needs no network.
 
     Frames are embedded as pictures, at most 64 spread evenly over a movie and about 20 MB in
-    all; above 50,000 atoms in a frame a fair sample is drawn. The page says where it shows less
-    than all. Coordinates are always those of the input image.
+    all; at most 250,000 atoms are embedded, and 50,000 drawn at a time. The page says where it
+    shows less than all. Coordinates are always those of the input image.
 
     Args:
         path: The HTML file to write.
@@ -145,6 +146,7 @@ def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) 
         "n_frames": image.n_frames,
         "times": None if image.times is None else [image.times[i] for i in pictures.frames],
         "starts": drawn.starts,
+        "most": MAX_ATOMS,
         "counts": drawn.counts,
         "labels": list(classes.labels),
         "colours": list(classes.colours),
@@ -168,7 +170,9 @@ def _notes(image: Image, drawn: Drawn, pictures: Pictures) -> list[str]:
         )
     if drawn.thinned:
         share = drawn.starts[-1] / sum(drawn.counts)
-        notes.append(f"A random {100 * share:.2g} % of the atoms are drawn.")
+        notes.append(f"This page holds a random {percent(share)} of the atoms.")
+    if max(drawn.counts) > MAX_ATOMS:
+        notes.append(f"At most {MAX_ATOMS:,} atoms are drawn at a time; zoom in to see more.")
     if pictures.factor > 1:
         notes.append(
             f"The picture is averaged over {pictures.factor} × {pictures.factor} pixels; "

@@ -14,8 +14,8 @@ from atomscope.types import Image
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ATOMS = 50_000  # drawn per frame: browsers stay fluent
-MAX_ROWS = 250_000  # in all frames of the page
+MAX_ATOMS = 50_000  # drawn at a time: browsers stay fluent
+MAX_ROWS = 250_000  # that the page holds, in all frames
 _WEBGL_FROM = 3_000
 _WORDS = ("species", "defect", "structure", "flags")
 
@@ -28,12 +28,15 @@ class Drawn:
         table: Their rows, sorted by frame.
         starts: First row of each shown frame, and the end, shape (frames + 1,).
         counts: Atoms of each shown frame before thinning.
-        thinned: Whether some were left out.
+        spacing: Median distance (px) to the nearest neighbour in the first shown frame that has
+            two atoms, before thinning; None without one.
+        thinned: Whether some were left out for good.
     """
 
     table: pd.DataFrame
     starts: list[int]
     counts: list[int]
+    spacing: float | None
     thinned: bool
 
 
@@ -45,18 +48,15 @@ def frames_that_fit(atoms: pd.DataFrame, n_frames: int, at_most: int) -> int:
 
 def choose_atoms(atoms: pd.DataFrame, frames: tuple[int, ...]) -> Drawn:
     """Take the atoms of the shown frames, a fair sample of a frame that has too many."""
-    limit = min(MAX_ATOMS, MAX_ROWS // len(frames))
-    parts, counts = [], []
-    for index in frames:
-        rows = atoms[atoms["frame"].to_numpy() == index]
-        counts.append(len(rows))
-        if len(rows) > limit:
-            kept = np.random.default_rng(0).choice(len(rows), limit, replace=False)
-            rows = rows.iloc[np.sort(kept)]
-        parts.append(rows)
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    limit = MAX_ROWS // len(frames)
+    number = atoms["frame"].to_numpy()
+    whole = [atoms[number == index] for index in frames]
+    parts = [_sample(rows, limit) for rows in whole]
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).tolist()
+    counts = [len(rows) for rows in whole]
+    spacing = next(filter(None, map(median_spacing, whole)), None)
     table = parts[0] if len(parts) == 1 else _stack(parts)
-    return Drawn(table, starts.tolist(), counts, int(starts[-1]) < sum(counts))
+    return Drawn(table, starts, counts, spacing, starts[-1] < sum(counts))
 
 
 def make_viewer(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) -> dict[str, Any]:
@@ -81,15 +81,18 @@ def make_viewer(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes
     viewer.image_url(
         url="url", x=-0.5, y=-0.5, w=pictures.size[0], h=pictures.size[1], source=picture
     )
-    shown = ColumnDataSource({name: [] for name in _SHOWN})
-    spacing = median_spacing(drawn.table.iloc[: drawn.starts[1]])
-    rings = _add_rings(viewer, shown, 0.32 * (spacing or 0.05 * reach))
+    shown = ColumnDataSource({"x": [], "y": [], "row": [], "colour": []})
+    rings = _add_rings(viewer, shown, 0.32 * (drawn.spacing or 0.05 * reach))
     _add_scale_bar(viewer, image.pixel_size)
     everything = ColumnDataSource(_columns(drawn.table, classes))
     return {"viewer": viewer, "picture": picture, "shown": shown, "everything": everything, **rings}
 
 
-_SHOWN = ("x", "y", "colour", "title", "place", "angstrom", "numbers", "words")
+def _sample(rows: pd.DataFrame, limit: int) -> pd.DataFrame:
+    if len(rows) <= limit:
+        return rows
+    kept = np.random.default_rng(0).choice(len(rows), limit, replace=False)
+    return rows.iloc[np.sort(kept)]
 
 
 def _stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
@@ -123,27 +126,29 @@ def word_names(table: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _add_rings(viewer: Any, shown: Any, radius: float) -> Any:
-    from bokeh.models import HoverTool
+    from bokeh.models import CustomJSHover, HoverTool
 
     style = {"x": "x", "y": "y", "radius": radius, "fill_alpha": 0.0, "source": shown}
     # A dark ring under the bright one, so that it shows on bright columns too.
     halo = viewer.circle(**style, line_color="#000000", line_alpha=0.45, line_width=3.2)
     rings = viewer.circle(
-        **style, line_color="colour", line_width=1.6, fill_color="colour", hover_fill_alpha=0.35,
+        **style, line_color="colour", line_width=1.6, fill_color="colour", hover_fill_alpha=0.12,
         hover_fill_color="colour", hover_line_color="colour",
     )  # fmt: skip
     viewer.add_tools(
         HoverTool(
-            renderers=[rings], tooltips=_TOOLTIP, point_policy="snap_to_data", attachment="right"
+            renderers=[rings], tooltips=_TOOLTIP, attachment="right",
+            formatters={"@row": CustomJSHover(code="return describeAtom(value, format)")},
         )
-    )
+    )  # fmt: skip
     return {"halo": halo, "rings": rings}
 
 
 _TOOLTIP = """
 <div style="font:13px/1.45 system-ui,sans-serif;color:#1c2530;padding:2px 4px">
-  <div style="font-weight:650">@title</div>
-  <div>@place</div><div>@angstrom</div><div>@numbers</div><div style="color:#9a4a00">@words</div>
+  <div style="font-weight:650">@row{title}</div>
+  <div>@row{pixels}</div><div>@row{lengths}</div><div>@row{numbers}</div>
+  <div style="color:#9a4a00">@row{words}</div>
 </div>"""
 
 
