@@ -78,15 +78,18 @@ class Dm:
 
 
 def write_mrc(path: Path, data: np.ndarray, angstroms: float) -> Path:
-    """MRC2014: 1024 bytes of header, float32 frames, cell size in Å."""
+    """MRC2014: 1024 bytes of header, frames, cell size in Å; the byte order of the array."""
     frames = data[None] if data.ndim == 2 else data
     depth, height, width = frames.shape
+    order = ">" if data.dtype.str[0] == ">" else "<"
+    mode = {"i1": 0, "i2": 1, "f4": 2, "u2": 6, "f2": 12}[data.dtype.str[1:]]
     head = bytearray(1024)
-    struct.pack_into("<10i", head, 0, width, height, depth, 2, 0, 0, 0, width, height, depth)
-    struct.pack_into("<3f", head, 40, *(n * angstroms for n in (width, height, depth)))
-    struct.pack_into("<3f3i", head, 52, 90, 90, 90, 1, 2, 3)
-    head[208:212], head[212:216] = b"MAP ", b"DD\0\0"
-    path.write_bytes(bytes(head) + frames.astype("<f4").tobytes())
+    size = (width, height, depth)
+    struct.pack_into(f"{order}10i", head, 0, *size, mode, 0, 0, 0, *size)
+    struct.pack_into(f"{order}3f", head, 40, *(n * angstroms for n in size))
+    struct.pack_into(f"{order}3f3i", head, 52, 90, 90, 90, 1, 2, 3)
+    head[208:212], head[212:216] = b"MAP ", b"DD\0\0" if order == "<" else b"\x11\x11\0\0"
+    path.write_bytes(bytes(head) + frames.tobytes())
     return path
 
 

@@ -496,3 +496,21 @@ def test_broken_third_party_reader_is_left_out(
         assert "other left out" in caplog.text
     finally:
         registry.readers.cache_clear()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("kind", ["i1", "i2", "u2", "f4", "f2"])
+def test_mrc_types_agree_with_rosettasciio(order: str, kind: str, tmp_path: Path) -> None:
+    from rsciio.mrc import file_reader
+
+    values = ramp(16, 14, "i1").astype(order + kind)
+    path = write_mrc(tmp_path / "a.mrc", values, 0.2)
+    image = read(path)
+    np.testing.assert_array_equal(np.asarray(image.data), values)
+    assert isinstance(image.data, np.memmap)
+    assert image.pixel_size == pytest.approx(0.2)
+    if order == "<" and kind != "f2":  # half floats and other byte orders are not read there
+        # It takes mode 0 as unsigned, which the standard of 2014 made signed.
+        other = np.asarray(file_reader(str(path))[0]["data"]).astype(kind)
+        np.testing.assert_array_equal(other, values)

@@ -94,11 +94,13 @@ def from_hyperspy(signal: Any) -> Image:
         for a in signal.axes_manager._axes  # in the order of the array; there is no public way
     )
     general = signal.metadata.get_item("General.title", "")
+    one_dimensional = getattr(signal.axes_manager, "signal_dimension", 2) == 1
+    reason = "a spectrum or a spectrum image" if one_dimensional else ""
     data = signal.data
     return _image(
         Candidate(
             str(general or "signal"), tuple(data.shape), data.dtype, lambda: data, axes,
-            modality_of(general),
+            modality_of(general), reason=reason,
         )
     )  # fmt: skip
 
@@ -115,6 +117,8 @@ def to_hyperspy(image: Image) -> Any:
         axis.name = name
         axis.units = "Å" if image.pixel_size else "px"
         axis.scale = image.pixel_size or 1.0
+    for axis in signal.axes_manager.navigation_axes if _interval(image) else ():
+        axis.name, axis.units, axis.scale = "t", "s", _interval(image)
     signal.metadata.set_item("General.title", image.name)
     return signal
 
@@ -147,6 +151,9 @@ def to_sidpy(image: Image) -> Any:
     sidpy = need("sidpy", "to_sidpy", "sidpy")
     dataset = sidpy.Dataset.from_array(_array(image), title=image.name)
     dataset.data_type = "IMAGE_STACK" if len(image.data.shape) == 3 else "IMAGE"
+    if len(image.data.shape) == 3 and image.times is not None:
+        times = sidpy.Dimension(image.times, "t", units="s", dimension_type="temporal")
+        dataset.set_dimension(0, times)
     step, unit = (image.pixel_size, "Å") if image.pixel_size else (1.0, "px")
     for axis, name in zip((-2, -1), ("y", "x"), strict=True):
         number = len(image.data.shape) + axis
@@ -155,6 +162,13 @@ def to_sidpy(image: Image) -> Any:
             number, sidpy.Dimension(values, name, units=unit, dimension_type="spatial")
         )
     return dataset
+
+
+def _interval(image: Image) -> float:
+    """Return the mean time between frames in s, 0 where unknown."""
+    if image.times is None or image.n_frames < 2:
+        return 0.0
+    return (image.times[-1] - image.times[0]) / (image.n_frames - 1)
 
 
 def _image(candidate: Candidate) -> Image:

@@ -12,6 +12,7 @@ from atomscope.errors import InputError
 from atomscope.io import hdf, nanonis, numpy_files, pictures, rosetta, scanning, tiff
 from atomscope.io.candidate import Candidate
 from atomscope.io.createc import read_createc
+from atomscope.io.mrc import read_mrc
 from atomscope.io.rhk import read_sm4
 
 ENTRY_POINT_GROUP = "atomscope.readers"
@@ -63,12 +64,7 @@ BUILT_IN: tuple[Reader, ...] = (
         "FEI TIA ser", partial(rosetta.read_rosetta, kind="ser"), (".ser",), ((0, b"II\x97\x01"),)
     ),
     Reader("FEI TIA emi", rosetta.read_emi, (".emi",)),
-    Reader(
-        "MRC",
-        partial(rosetta.read_rosetta, kind="mrc"),
-        (".mrc", ".mrcs", ".ali", ".mrcz"),
-        ((208, b"MAP"),),
-    ),
+    Reader("MRC", read_mrc, (".mrc", ".mrcs", ".ali", ".st", ".rec"), ((208, b"MAP"),)),
     Reader("Gatan DigitalMicrograph", rosetta.read_rosetta, (".dm3", ".dm4")),
     Reader("RosettaSciIO", rosetta.read_rosetta, rosetta.OTHER_SUFFIXES),
     Reader("Nanonis sxm", nanonis.read_sxm, (".sxm",), ((0, b":NANONIS_VERSION:"),)),

@@ -16,6 +16,7 @@ OTHER_SUFFIXES = (
     ".mib",
     ".app5",
     ".prz",
+    ".mrcz",
     ".tvips",
     ".unf",
     ".rpl",
@@ -43,8 +44,6 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
         raise InputError(
             f"{path.name}: a {suffix} file under another suffix; expected .{suffix}. Rename it."
         )
-    # MRC and MRCZ share a suffix: the plain reader first, the other if that one fails.
-    plugins.sort(key=lambda p: len(p["name"]))
     failure: Exception | None = None
     for plugin in plugins:
         try:
