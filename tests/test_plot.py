@@ -1,0 +1,219 @@
+"""The picture for a slide: right places, right lengths, whatever the frame."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as stn
+
+from atomscope.columns import conform, empty
+from atomscope.plot import (
+    classify_colours,
+    grey,
+    median_spacing,
+    overlay,
+    scale_bar,
+    shrink,
+    shrink_factor,
+)
+
+
+def table(xy: list[tuple[float, float]] | np.ndarray, **columns: object) -> pd.DataFrame:
+    xy = np.asarray(xy, dtype=float).reshape(-1, 2)
+    base = {"frame": 0, "atom": range(len(xy)), "x_px": xy[:, 0], "y_px": xy[:, 1], "p": 0.95}
+    return conform(pd.DataFrame({**base, **columns}))
+
+
+def picture(path: Path) -> np.ndarray:
+    return np.asarray(imageio.imread(path))[..., :3].astype(int)
+
+
+def coloured(image: np.ndarray) -> np.ndarray:
+    """Where the picture is not grey."""
+    return np.ptp(image, axis=-1) > 60
+
+
+# --- the overlay ------------------------------------------------------------------------------
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path, rng: np.random.Generator) -> None:
+    frame = rng.normal(size=(60, 80))
+    atoms = table(rng.uniform(0, 59, (30, 2)))
+    first = overlay(frame, atoms, tmp_path / "a.png", pixel_size=0.1, title="a")
+    second = overlay(frame, atoms, tmp_path / "b.png", pixel_size=0.1, title="a")
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        ((300, 400), (900, 1200)),  # small frames are enlarged
+        ((1500, 1000), (1500, 1000)),
+        ((2500, 5000), (1000, 2000)),  # large ones averaged down
+        ((192, 1568), (192, 1568)),
+        ((1, 1), (1200, 1200)),
+    ],
+)
+def test_the_picture_is_the_frame_and_nothing_around_it(
+    tmp_path: Path, shape: tuple[int, int], size: tuple[int, int]
+) -> None:
+    path = overlay(np.zeros(shape), empty(), tmp_path / "a.png", pixel_size=None)
+    assert picture(path).shape[:2] == size
+
+
+@pytest.mark.parametrize("side", [300, 3000])
+def test_a_ring_stands_around_its_atom_with_y_down(tmp_path: Path, side: int) -> None:
+    x, y = 0.3 * side, 0.2 * side
+    path = overlay(np.zeros((side, side)), table([(x, y)]), tmp_path / "a.png", pixel_size=0.1)
+    image = picture(path)
+    zoom = len(image) / side
+    rows, columns = np.nonzero(coloured(image[: len(image) // 2]))  # the legend is below
+    assert (columns.mean() + 0.5) / zoom - 0.5 == pytest.approx(x, abs=1 / zoom)
+    assert (rows.mean() + 0.5) / zoom - 0.5 == pytest.approx(y, abs=1 / zoom)
+    centre = image[round((y + 0.5) * zoom), round((x + 0.5) * zoom)]
+    assert np.ptp(centre) == 0  # open: the column itself stays visible
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_rings_show_on_dark_and_on_bright(tmp_path: Path, level: float) -> None:
+    frame = np.full((200, 200), level)
+    frame[:, :100] = 1 - level
+    atoms = table([(30, 60), (60, 60), (130, 60), (160, 60)])
+    image = picture(overlay(frame, atoms, tmp_path / "a.png", pixel_size=None))[:700]
+    seen = coloured(image)
+    assert seen[:, :600].sum() > 100
+    assert seen[:, 600:].sum() > 100
+
+
+def test_the_drawn_bar_has_the_length_of_its_label(tmp_path: Path) -> None:
+    path = overlay(np.zeros((400, 500)), empty(), tmp_path / "a.png", pixel_size=0.1)
+    length, label = scale_bar(500, 0.1)
+    assert (length, label) == (pytest.approx(100), "1 nm")
+    white = (picture(path)[:, :400] > 250).all(axis=-1)
+    zoom = 1200 / 500
+    assert white.sum(axis=1).max() == pytest.approx(length * zoom, abs=2)
+
+
+@pytest.mark.parametrize("title", ["$x_{1}", "试样 7", r"\frac a % & <b>", "a\nb", "x" * 500])
+def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:
+    overlay(np.zeros((30, 30)), empty(), tmp_path / "a.png", pixel_size=0.1, title=title)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    frame=stn.arrays(
+        np.float32,
+        stn.array_shapes(min_dims=2, max_dims=2, max_side=12),
+        elements=st.floats(width=32),
+    )
+)
+def test_any_frame_can_be_drawn(
+    frame: np.ndarray, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.png"
+    overlay(frame, table([(0, 0), (0, 0)]), path, pixel_size=1e-4)
+    assert max(picture(path).shape) == 1200
+
+
+def test_dense_atoms_leave_the_image_visible(tmp_path: Path) -> None:
+    y, x = np.mgrid[0:2000:3, 0:2000:3]
+    atoms = table(np.column_stack([x.ravel(), y.ravel()]))
+    image = picture(overlay(np.zeros((2000, 2000)), atoms, tmp_path / "a.png", pixel_size=0.1))
+    share = coloured(image).mean()
+    assert 0.02 < share < 0.5
+
+
+def test_nothing_global_is_touched(tmp_path: Path) -> None:
+    code = (
+        "import sys, matplotlib, numpy as np\n"
+        "from atomscope.plot import overlay; from atomscope.columns import empty\n"
+        "before = dict(matplotlib.rcParams)\n"
+        f"overlay(np.zeros((9, 9)), empty(), {str(tmp_path / 'a.png')!r}, pixel_size=None)\n"
+        "assert dict(matplotlib.rcParams) == before\n"
+        "assert 'matplotlib.pyplot' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- its parts --------------------------------------------------------------------------------
+
+
+@given(width=st.integers(20, 20_000), pixel_size=st.floats(1e-3, 100))
+def test_a_scale_bar_is_round_true_and_fits(width: int, pixel_size: float) -> None:
+    length, label = scale_bar(width, pixel_size)
+    number, unit = label.split()
+    angstrom = {"pm": 0.01, "Å": 1.0, "nm": 10.0, "µm": 1e4}[unit]
+    assert float(number) * angstrom == pytest.approx(length * pixel_size)
+    assert f"{float(number):e}"[0] in "125"
+    assert 0.08 * width < length < 0.23 * width
+
+
+def test_a_scale_bar_without_a_pixel_size_is_in_pixels() -> None:
+    assert scale_bar(1000, None) == (200, "200 px")
+
+
+@given(
+    frame=stn.arrays(
+        np.float64,
+        stn.array_shapes(min_dims=2, max_dims=2, max_side=20),
+        elements=st.floats(-1e6, 1e6),
+    ),
+    factor=st.integers(1, 7),
+)
+def test_shrinking_averages_blocks(frame: np.ndarray, factor: int) -> None:
+    small = shrink(frame, factor)
+    for row in range(small.shape[0]):
+        for column in range(small.shape[1]):
+            block = frame[
+                row * factor : (row + 1) * factor, column * factor : (column + 1) * factor
+            ]
+            assert small[row, column] == pytest.approx(block.mean(), rel=1e-9, abs=1e-6)
+    assert max(shrink(frame, shrink_factor(frame.shape, 5)).shape) <= 5
+
+
+def test_shrinking_leaves_out_what_is_unknown() -> None:
+    frame = np.array([[1.0, np.nan, np.nan, np.nan], [3.0, np.inf, np.nan, np.nan]])
+    np.testing.assert_array_equal(shrink(frame, 2), [[2.0, np.nan]])
+
+
+@given(gain=st.floats(1e-3, 1e3), offset=st.floats(-1e3, 1e3))
+def test_grey_does_not_depend_on_gain_and_offset(gain: float, offset: float) -> None:
+    frame = np.random.default_rng(3).gamma(3.0, size=(30, 40))
+    difference = grey(gain * frame + offset).astype(int) - grey(frame).astype(int)
+    assert np.abs(difference).max() <= 1
+
+
+def test_grey_uses_its_range_and_keeps_the_order(rng: np.random.Generator) -> None:
+    frame = rng.normal(size=(100, 100))
+    frame[0, 0], frame[0, 1] = 1e6, np.nan  # a hot pixel must not darken the rest
+    stretched = grey(frame)
+    assert stretched[0, 0] == 255
+    assert stretched[0, 1] == 0
+    assert stretched.std() > 30
+    order = np.argsort(frame, axis=None)[:-2]
+    assert (np.diff(stretched.ravel()[order].astype(int)) >= 0).all()
+
+
+def test_colours_follow_species_where_known_else_probability() -> None:
+    xy = [(0, 0), (1, 1), (2, 2)]
+    by_species = classify_colours(table(xy, species=["Si", "", "C"]))
+    assert [by_species.labels[i] for i in by_species.index] == ["Si", "unknown", "C"]
+    by_p = classify_colours(table(xy, p=[0.95, 0.7, 0.2]))
+    assert [by_p.labels[i] for i in by_p.index] == ["p ≥ 0.9", "p 0.5–0.9", "p < 0.5"]
+    assert classify_colours(table(xy, p=np.nan)).labels == ("atoms",)
+    for classes in (by_species, by_p):
+        assert len(set(classes.colours)) == len(classes.colours) == len(classes.labels)
+
+
+def test_the_spacing_of_a_grid_is_its_pitch() -> None:
+    y, x = np.mgrid[0:100:5, 0:100:5]
+    assert median_spacing(table(np.column_stack([x.ravel(), y.ravel()]))) == 5
+    assert median_spacing(empty()) is None
