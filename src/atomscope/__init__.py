@@ -6,25 +6,34 @@ The root is lazy: a name is imported the first time it is used, so that
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atomscope.types import Image as Image
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Image": "atomscope.types",
-    "read": "atomscope.io",
-    "simulate": "atomscope.simulate",
-    "train": "atomscope.train",
+    "analyze": "atomscope.pipeline",
     "detect": "atomscope.detect",
+    "read": "atomscope.io",
     "refine": "atomscope.refine",
     "report": "atomscope.report",
-    "analyze": "atomscope.pipeline",
+    "train": "atomscope.train",
 }
-__all__ = sorted(_HOME)
+__all__ = ["Image", "analyze", "detect", "read", "refine", "report", "train"]  # noqa: F822
 
-if TYPE_CHECKING:
-    from atomscope.types import Image as Image
+
+class _Root(ModuleType):
+    """The package: its verbs stay verbs when the sub-package of the same name is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
@@ -35,3 +44,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+sys.modules[__name__].__class__ = _Root

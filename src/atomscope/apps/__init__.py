@@ -1,1 +1,1 @@
-"""TODO."""
+"""What people start: the command line."""

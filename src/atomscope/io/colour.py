@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 # Fractions of the full range: noise of lossy compression, and width of a colour map.
 _GREY_SPREAD, _MAP_SPREAD = 0.06, 0.08
 _COLOURED_PIXELS = 0.05
+_SAMPLE = 1_000_000  # pixels are enough to judge by
 PHOTOGRAPH = "a colour picture whose colours are no grey scale; convert it to grey first"
 FALSE_COLOUR = (
     "False colours: the brightness of the colour map is used; intensities are not linear."
@@ -46,13 +48,18 @@ def judge(picture: NDArray[Any]) -> tuple[str, tuple[str, ...]]:
     """
     if picture.shape[-1] == 2:
         return "", ()
-    full = np.iinfo(picture.dtype).max
-    rgb = picture[..., :3].reshape(-1, 3).astype(np.float32) / full
-    coloured = float(np.mean(np.ptp(rgb, axis=1) > _GREY_SPREAD))
-    if coloured == 0:
+    if not np.ptp(picture[..., :3], axis=-1).any():
         return "", ()
+    full = np.iinfo(picture.dtype).max
+    sparse = max(1, math.isqrt(picture.shape[0] * picture.shape[1] // _SAMPLE))
+    rgb = picture[::sparse, ::sparse, :3].reshape(-1, 3).astype(np.float32) / full
+    coloured = float(np.mean(np.ptp(rgb, axis=1) > _GREY_SPREAD))
     if coloured < _COLOURED_PIXELS:
-        return "", (f"{100 * coloured:.2g} % of the pixels are coloured (scale bar, labels?).",)
+        return (
+            "",
+            () if coloured == 0 else "",
+            (f"{100 * coloured:.2g} % of the pixels are coloured (scale bar, labels?).",),
+        )
     if _spread_at_equal_brightness(rgb) < _MAP_SPREAD:
         return "", (FALSE_COLOUR,)
     return PHOTOGRAPH, ()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -18,11 +20,20 @@ from atomscope.io.numpy_files import nion_candidate
 _NSID_IMAGES = {"IMAGE", "IMAGE_STACK"}
 
 
+def _open(path: Path) -> Any:
+    """Open an HDF5 file, with the compressions of hdf5plugin where that is installed."""
+    import h5py
+
+    with contextlib.suppress(ImportError):
+        importlib.import_module("hdf5plugin")
+    return h5py.File(path, "r")
+
+
 def read_hdf5(path: Path, inside: str = "") -> list[Candidate]:
     """Describe each dataset of numbers in an HDF5 file, or those at and below a path inside it."""
     import h5py
 
-    file = h5py.File(path, "r")
+    file = _open(path)
     node = file.get(inside or "/")
     if node is None:
         listed = ", ".join(d.name for d in _datasets(file)) or "no datasets"
@@ -37,18 +48,14 @@ def read_hdf5(path: Path, inside: str = "") -> list[Candidate]:
 
 def read_other_emd(path: Path) -> list[Candidate]:
     """Describe the datasets of an emd file that is not from Velox, whose arrays are (y, x, t)."""
-    import h5py
-
-    with h5py.File(path, "r") as file:
+    with _open(path) as file:
         velox = "Data/Image" in file
     return [] if velox else read_hdf5(path)
 
 
 def read_hspy(path: Path) -> list[Candidate]:
     """Describe each signal of a HyperSpy file; an HDF5 file of another layout gives none."""
-    import h5py
-
-    return list(_experiments(h5py.File(path, "r")))
+    return list(_experiments(_open(path)))
 
 
 def read_zspy(path: Path) -> list[Candidate]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from atomscope.errors import AtomscopeError, InputError, UsageError
+from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
 from atomscope.io import candidate as judged
 from atomscope.io import hdf, registry
 from atomscope.io.candidate import Candidate
@@ -278,6 +278,11 @@ def _guard(path: Path, reader: str = "") -> Iterator[None]:
         raise
     except Exception as error:
         told = " ".join(str(error).split())[:120] or "no details"
+        if "hdf5" in told and "plugin" in told:
+            raise MissingExtraError(
+                f"{path.name}: its compression needs the package hdf5plugin, which is not installed. "
+                "Run: pip install hdf5plugin"
+            ) from error
         raise InputError(
             f"{path.name}: cannot be read{f' as {reader}' if reader else ''} "
             f"({type(error).__name__}: {told}); expected a whole file. Copy or export it again."

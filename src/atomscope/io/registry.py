@@ -14,6 +14,7 @@ from atomscope.io.candidate import Candidate
 from atomscope.io.createc import read_createc
 from atomscope.io.mrc import read_mrc
 from atomscope.io.rhk import read_sm4
+from atomscope.io.ser import read_emi, read_ser
 
 ENTRY_POINT_GROUP = "atomscope.readers"
 _HEAD = 512
@@ -60,10 +61,8 @@ BUILT_IN: tuple[Reader, ...] = (
     Reader("HDF5", hdf.read_hdf5, (".h5", ".hf5", ".hdf5", ".hdf", ".nxs", ".he5"), _HDF5),
     Reader("HDF5 in another EMD layout", hdf.read_other_emd, (".emd",), _HDF5),
     Reader("HyperSpy zarr folder", hdf.read_zspy, (".zspy", ".zarr")),
-    Reader(
-        "FEI TIA ser", partial(rosetta.read_rosetta, kind="ser"), (".ser",), ((0, b"II\x97\x01"),)
-    ),
-    Reader("FEI TIA emi", rosetta.read_emi, (".emi",)),
+    Reader("FEI TIA ser", read_ser, (".ser",), ((0, b"II\x97\x01"),)),
+    Reader("FEI TIA emi", read_emi, (".emi",)),
     Reader("MRC", read_mrc, (".mrc", ".mrcs", ".ali", ".st", ".rec"), ((208, b"MAP"),)),
     Reader("Gatan DigitalMicrograph", rosetta.read_rosetta, (".dm3", ".dm4")),
     Reader("RosettaSciIO", rosetta.read_rosetta, rosetta.OTHER_SUFFIXES),

@@ -56,17 +56,6 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
     raise failure or InputError(f"{path.name}: no reader of RosettaSciIO takes it. Export a TIFF.")
 
 
-def read_emi(path: Path) -> list[Candidate]:
-    """Describe the images of an emi file, which are kept in the ser files beside it."""
-    found = read_rosetta(path) if any(path.parent.glob(f"{path.stem}_*.[sS][eE][rR]")) else []
-    if not found:
-        raise InputError(
-            f"{path.name}: an emi file without its {path.stem}_1.ser, which holds the image; "
-            "expected both in one folder. Copy the ser file there."
-        )
-    return found
-
-
 def _signal(path: Path, signal: Mapping[str, Any]) -> Candidate:
     data, metadata = signal["data"], dict(_leaves(signal.get("metadata", {})))
     title = str(metadata.get("General.title") or "") or path.stem

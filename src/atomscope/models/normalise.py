@@ -60,7 +60,8 @@ def _expand(blocks: Frame, shape: tuple[int, ...]) -> Frame:
         at = at.clip(0, blocks.shape[axis] - 1)
         low = np.minimum(at.astype(np.intp), max(blocks.shape[axis] - 2, 0))
         high = np.minimum(low + 1, blocks.shape[axis] - 1)
-        part = (at - low)[:, None] if axis == 0 else (at - low)[None, :]
+        part = (at - low).astype(np.float32)
+        part = part[:, None] if axis == 0 else part[None, :]
         first, second = blocks.take(low, axis), blocks.take(high, axis)
         blocks = first + (second - first) * part
     return blocks

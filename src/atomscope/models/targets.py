@@ -58,7 +58,7 @@ def to_points(
     Returns:
         Positions (N, 2) in px, heat (N,) at the maxima, and their flat pixel index (N,).
     """
-    height, width = heat.shape
+    width = heat.shape[1]
     padded = np.pad(heat, 1, constant_values=-1.0)
     centre = padded[1:-1, 1:-1]
     peak = centre >= threshold

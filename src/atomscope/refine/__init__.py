@@ -1,6 +1,6 @@
 """Refinement of columns to the limit that the noise sets, with error bars."""
 
-from atomscope.refine.fit import refine
+from atomscope.refine.table import refine
 from atomscope.refine.limits import cramer_rao
 from atomscope.refine.options import RefineOptions
 

@@ -1,93 +1,221 @@
-"""First version: own blocks only."""
+"""The fit itself: all columns of a tile and their background, by Gauss-Newton steps."""
+
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-from scipy.ndimage import gaussian_filter, percentile_filter
-from scipy.spatial import cKDTree
+from dataclasses import dataclass, replace
 
-from atomscope.columns import conform
-from atomscope.refine.options import RefineOptions
-from atomscope.refine.windows import LOG_WIDTH, PEAK, Floats, Windows
+import numpy as np
+from scipy.sparse import identity
+from scipy.sparse.linalg import splu
+
+from atomscope.refine.background import Grid
+from atomscope.refine.noise import Noise
+from atomscope.refine.normal import Normal, assemble
+from atomscope.refine.windows import E1, LOG_WIDTH, PEAK, Floats, Windows, X, Y
 from atomscope.types import FloatArray
 
+ROUNDNESS = 0.3**-2  # ellipticities are of this order or less
+_FIXED = 1e9  # damping that holds a parameter where it is
 
-def refine(
-    frame: FloatArray,
-    atoms: pd.DataFrame,
-    *,
-    options: RefineOptions = RefineOptions(),  # noqa: B008
-    mask: FloatArray | None = None,
-    dark: bool = False,
-) -> pd.DataFrame:
-    """Refine the columns of one frame (first version)."""
-    table = conform(atoms)
-    if len(table) == 0:
-        return table
-    image = np.asarray(frame, dtype=np.float64)
-    usable = np.isfinite(image)
-    if mask is not None:
-        usable &= mask
-    if not usable.any():
-        table["flags"] = "unrefined"
-        return table
-    sign = -1.0 if dark else 1.0
-    image = np.where(usable, sign * image, np.median(sign * image[usable]))
-    start: Floats = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
-    if len(start) > 1:
-        near = float(np.median(cKDTree(start).query(start, 2)[0][:, 1]))
-    else:
-        near = 12.0
-    near = float(np.clip(near, 3.0, 30.0))
-    sigma = max(near / 4.5, 0.8)
-    half = int(np.ceil(3.5 * sigma)) + 1
-    background = gaussian_filter(percentile_filter(image, 10, int(near * 2)), near)
-    theta = np.zeros((len(start), 6))
-    theta[:, :2] = start
-    theta[:, LOG_WIDTH] = np.log(sigma)
-    win = Windows.around(theta, half, half, image.shape)
-    centre = image[win.iy, win.ix]
-    theta[:, PEAK] = np.maximum(centre - background[win.iy, win.ix], 1e-3 * np.ptp(image) + 1e-12)
-    weight = np.pad(usable.astype(float), half)
-    for _ in range(options.iterations):
-        win = Windows.around(theta, half, half, image.shape)
-        tiles = win.gaussians(theta)
-        model = win.scatter(tiles * theta[:, PEAK, None, None], weight.shape)
-        resid = (np.pad(image - background, half) - model) * weight
-        d = win.derivatives(theta, 4)
-        grad = (d @ win.first_moments(win.gather(resid) * tiles)[:, :, None])[:, :, 0]
-        normal = d @ win.second_moments(win.gather(weight) * tiles**2) @ d.transpose(0, 2, 1)
-        diagonal = np.einsum("nii->ni", normal)
-        diagonal *= 1.3
-        diagonal += 1e-12 * (diagonal.max() + 1e-30)
-        step = np.linalg.solve(normal, grad[:, :, None])[:, :, 0]
-        width = np.exp(theta[:, LOG_WIDTH, None])
-        step[:, :2] = np.clip(step[:, :2], -0.3 * width, 0.3 * width)
-        step[:, 3] = np.clip(step[:, 3], -0.2, 0.2)
-        theta[:, :4] += np.nan_to_num(step)
-        theta[:, LOG_WIDTH] = np.clip(theta[:, LOG_WIDTH], np.log(0.4), np.log(3 * sigma))
-        theta[:, PEAK] = np.maximum(theta[:, PEAK], 0)
-        background = background + gaussian_filter(
-            (resid)[half:-half, half:-half], 2 * near
-        ) / np.maximum(gaussian_filter(usable.astype(float), 2 * near), 1e-3)
-    variance = np.sum(resid**2) / max(weight.sum() - 4 * len(theta), 1)
-    cov = variance * np.linalg.pinv(normal)
-    shift = np.hypot(*(theta[:, :2] - start).T)
-    error = np.sqrt(np.abs(np.einsum("nii->ni", cov)))
-    ok = (shift < options.max_shift * near) & np.isfinite(error).all(axis=1) & (theta[:, PEAK] > 0)
-    ok &= (error[:, 0] < sigma) & (error[:, 1] < sigma)
-    width = np.exp(theta[:, LOG_WIDTH])
-    intensity = 2 * np.pi * theta[:, PEAK] * width**2
-    relative = np.sqrt(
-        error[:, 2] ** 2 / np.maximum(theta[:, PEAK], 1e-30) ** 2 + 4 * error[:, 3] ** 2
+
+@dataclass(frozen=True)
+class Scene:
+    """The pixels of one tile and the bounds of its columns; images are padded by `pad`.
+
+    Attributes:
+        data: Brightness, 0 where unusable, shape (Y, X).
+        usable: 1 or 0, shape (Y, X); 0 in the padding.
+        grid: Nodes of the background.
+        half: Half edge of a column's window.
+        pad: Width of the padding.
+        xy: Starting positions, shape (N, 2).
+        reach: Farthest shift from there, shape (N,).
+        width: Typical width, px.
+        parameters: Parameters per column: 4 round, 6 elliptical.
+    """
+
+    data: FloatArray
+    usable: FloatArray
+    grid: Grid
+    half: int
+    pad: int
+    xy: Floats
+    reach: Floats
+    width: float
+    parameters: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (y, x) of the tile without its padding."""
+        return self.data.shape[0] - 2 * self.pad, self.data.shape[1] - 2 * self.pad
+
+    def inner(self, padded: FloatArray) -> FloatArray:
+        """Cut the padding off."""
+        return padded[self.pad : -self.pad, self.pad : -self.pad]
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a fit has come to.
+
+    Attributes:
+        theta: Parameters of the columns, shape (N, 6), see `windows`.
+        ground: Background at the nodes, shape (K,).
+        damping: Levenberg damping of each column, shape (N,).
+        moved: Length of the last step of each column in px, shape (N,).
+        frozen: Columns that stay where the detector put them, shape (N,).
+    """
+
+    theta: Floats
+    ground: Floats
+    damping: Floats
+    moved: Floats
+    frozen: FloatArray
+
+
+@dataclass(frozen=True)
+class View:
+    """The model of a state and what it leaves: windows, shapes over them, images (padded)."""
+
+    windows: Windows
+    tiles: FloatArray
+    model: FloatArray
+    residual: FloatArray
+
+
+def look(scene: Scene, state: State) -> View:
+    """Render a state and compare it with the data."""
+    windows = Windows.around(state.theta, scene.half, scene.pad, scene.shape)
+    tiles = windows.gaussians(state.theta)
+    model = windows.scatter(tiles * state.theta[:, PEAK, None, None], scene.data.shape)
+    model += np.pad(scene.grid.render(state.ground), scene.pad)
+    return View(windows, tiles, model, (scene.data - model) * scene.usable)
+
+
+def first_state(scene: Scene) -> State:
+    """Peaks and background by linear least squares at the starting positions and width."""
+    count = len(scene.xy)
+    theta = np.zeros((count, 6))
+    theta[:, [X, Y]] = scene.xy
+    theta[:, LOG_WIDTH] = np.log(scene.width)
+    level = float(np.median(scene.data[scene.usable > 0]))
+    state = State(
+        theta,
+        np.full(scene.grid.size, level),
+        np.full(count, 0.01),
+        np.full(count, np.inf),
+        np.zeros(count, dtype=bool),
     )
-    table["x_px"] = np.where(ok, theta[:, 0], start[:, 0])
-    table["y_px"] = np.where(ok, theta[:, 1], start[:, 1])
-    table["x_err_px"] = np.where(ok, error[:, 0], np.nan)
-    table["y_err_px"] = np.where(ok, error[:, 1], np.nan)
-    table["intensity"] = sign * intensity
-    table["intensity_err"] = np.where(ok, np.abs(intensity) * relative, np.nan)
-    table["width"] = width
-    table["background"] = sign * background[win.iy, win.ix]
-    table["flags"] = np.where(ok, "", "unrefined")
-    return table
+    theta[:, PEAK] = 1.0
+    view = look(scene, state)
+    normal = assemble(theta, 4, view.windows, view.tiles, scene.usable, scene.grid)
+    held = np.full((count, 4), _FIXED)
+    held[:, PEAK] = 1e-3
+    step, ground = _step(scene, state, view, normal, scene.usable, held, 1e-2)
+    peak = 1.0 + step[:, PEAK]
+    least = max(0.1 * float(np.median(np.abs(peak))), 1e-12)
+    theta[:, PEAK] = np.maximum(peak, least)
+    return replace(state, theta=theta, ground=state.ground + ground)
+
+
+def resume(scene: Scene, theta: Floats) -> State:
+    """Background under columns that are known already, by linear least squares."""
+    count = len(theta)
+    blank = np.zeros(scene.grid.size)
+    state = State(theta, blank, np.full(count, 0.01), np.full(count, np.inf), np.zeros(count, dtype=bool))
+    view = look(scene, state)
+    matrix = scene.grid.normal(scene.inner(scene.usable))
+    ridge = 1e-9 * max(float(matrix.diagonal().max()), 1e-300)
+    matrix = matrix + ridge * identity(scene.grid.size, format="csc")
+    ground = splu(matrix).solve(scene.grid.project(scene.inner(view.residual)))
+    return replace(state, ground=ground)
+
+
+def advance(
+    scene: Scene,
+    state: State,
+    view: View,
+    normal: Normal,
+    weight: FloatArray,
+    tolerance: float,
+) -> tuple[State, View]:
+    """Take one damped and bounded Gauss-Newton step; return the new state and its view."""
+    p = scene.parameters
+    damping = np.repeat(state.damping[:, None], p, axis=1)
+    held = np.ones(p, dtype=bool)
+    held[PEAK] = False
+    damping[state.frozen[:, None] & held] = _FIXED
+    step, ground = _step(scene, state, view, normal, weight, damping, tolerance)
+    step[state.frozen[:, None] & held] = 0.0
+    theta = state.theta.copy()
+    share = _bound(step, theta)
+    theta[:, :p] += step
+    _keep_in_bounds(scene, theta, state.theta[:, PEAK])
+    moved = np.hypot(*(theta[:, [X, Y]] - state.theta[:, [X, Y]]).T)
+    new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
+    after = look(scene, new)
+    cost = [np.einsum("nij->n", view.windows.gather(weight * v.residual**2)) for v in (view, after)]
+    worse = cost[1] > 1.02 * cost[0]
+    new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
+    return replace(new, damping=np.clip(new_damping, 1e-3, 1e3)), after
+
+
+def _bound(step: Floats, theta: Floats) -> float:
+    """Shorten steps in place to what a Gaussian's curvature allows; return the common factor.
+
+    Peaks, widths and background of a dense lattice move along a valley: shortening only
+    some of them would leave it. So first all are shortened alike, until nine columns in
+    ten keep within bounds, then single columns.
+    """
+    width, peak = np.exp(theta[:, LOG_WIDTH]), theta[:, PEAK]
+    excess = np.hypot(step[:, X], step[:, Y]) / (0.5 * width)
+    excess = np.maximum(excess, np.abs(step[:, PEAK]) / np.maximum(peak, 1e-300))
+    excess = np.maximum(excess, np.abs(step[:, LOG_WIDTH:]).max(axis=1) / 0.25)
+    common = 1 / max(1.0, float(np.quantile(excess, 0.9)))
+    step *= (common / np.maximum(1.0, excess * common))[:, None]
+    return common
+
+
+def _step(
+    scene: Scene,
+    state: State,
+    view: View,
+    normal: Normal,
+    weight: FloatArray,
+    damping: Floats,
+    tolerance: float,
+) -> tuple[Floats, Floats]:
+    count, p = damping.shape
+    pulled = view.residual * weight
+    sums = view.windows.first_moments(view.windows.gather(pulled) * view.tiles)
+    gradient = (view.windows.derivatives(state.theta, p) @ sums[:, :, None])[:, :, 0]
+    log_width = state.theta[:, LOG_WIDTH]
+    gradient[:, LOG_WIDTH] += normal.pull * (log_width.mean() - log_width)
+    gradient[:, E1:] -= ROUNDNESS * state.theta[:, E1:p]
+    ground = scene.grid.project(scene.inner(pulled))
+    flat = normal.solve(gradient, ground, damping, tolerance)
+    flat = np.where(np.isfinite(flat), flat, 0.0)
+    return flat[: count * p].reshape(count, p), flat[count * p :]
+
+
+def _keep_in_bounds(scene: Scene, theta: Floats, peak_before: Floats) -> None:
+    shift = theta[:, [X, Y]] - scene.xy
+    length = np.hypot(shift[:, 0], shift[:, 1])
+    shift *= np.minimum(1.0, scene.reach / np.maximum(length, 1e-300))[:, None]
+    limit = np.array([scene.shape[1] - 1, scene.shape[0] - 1], dtype=np.float64)
+    theta[:, [X, Y]] = np.clip(scene.xy + shift, 0.0, limit)
+    low, high = width_bounds(scene.width)
+    theta[:, LOG_WIDTH] = np.clip(theta[:, LOG_WIDTH], low, high)
+    theta[:, PEAK] = np.maximum(theta[:, PEAK], 0.2 * peak_before)
+    tilt = np.hypot(theta[:, E1], theta[:, E1 + 1])
+    theta[:, E1:] *= np.minimum(1.0, 0.8 / np.maximum(tilt, 1e-300))[:, None]
+
+
+def width_bounds(typical: float) -> tuple[float, float]:
+    """Least and largest log width of a column."""
+    return float(np.log(max(0.4, typical / 2.5))), float(np.log(2.5 * typical))
+
+
+def weights(scene: Scene, view: View, noise: Noise) -> FloatArray:
+    """Inverse variance of each pixel, 0 where unusable."""
+    return np.asarray(scene.usable / noise.variance(view.model))

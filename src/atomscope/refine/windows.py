@@ -19,8 +19,8 @@ Ints = NDArray[np.int64]
 X, Y, PEAK, LOG_WIDTH, E1, E2 = range(6)
 
 # Powers of (v, u) in the six monomials 1, u, v, u², uv, v² that span all derivatives.
-_V_POWER = np.array([0, 0, 1, 0, 1, 2])
-_U_POWER = np.array([0, 1, 0, 2, 1, 0])
+V_POWER = np.array([0, 0, 1, 0, 1, 2])
+U_POWER = np.array([0, 1, 0, 2, 1, 0])
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Windows:
         total = np.bincount(index.ravel(), tiles.ravel(), minlength=shape[0] * shape[1])
         return total.reshape(shape)
 
-    def gaussians(self, theta: Floats) -> Floats:
+    def gaussians(self, theta: Floats) -> FloatArray:
         """Unit-peak shapes of columns over their windows: theta (N, 6) -> (N, w, w)."""
         dx = self.offsets + (self.ix - theta[:, X])[:, None]
         dy = self.offsets + (self.iy - theta[:, Y])[:, None]
@@ -78,12 +78,12 @@ class Windows:
 
     def first_moments(self, values: FloatArray) -> Floats:
         """Sums of values times the six monomials over windows: (N, w, w) -> (N, 6)."""
-        return self._moments(values, 2)[:, _V_POWER, _U_POWER]
+        return self._moments(values, 2)[:, V_POWER, U_POWER]
 
     def second_moments(self, values: FloatArray) -> Floats:
         """Sums of values times products of two monomials: (N, w, w) -> (N, 6, 6)."""
-        v = _V_POWER[:, None] + _V_POWER
-        u = _U_POWER[:, None] + _U_POWER
+        v = V_POWER[:, None] + V_POWER
+        u = U_POWER[:, None] + U_POWER
         return self._moments(values, 4)[:, v, u]
 
     def derivatives(self, theta: Floats, count: int) -> Floats:
@@ -115,7 +115,10 @@ class Windows:
         ]
         return np.stack(rows[:count], axis=1)
 
+    def powers(self, order: int) -> Floats:
+        """Powers 0 to `order` of the offsets in units of `half`, shape (w, order + 1)."""
+        return np.asarray((self.offsets / self.half)[:, None] ** np.arange(order + 1))
+
     def _moments(self, values: FloatArray, order: int) -> Floats:
-        # Offsets in units of `half` keep the powers near one.
-        powers = (self.offsets / self.half)[:, None] ** np.arange(order + 1)
+        powers = self.powers(order).astype(values.dtype)
         return np.asarray(powers.T @ (values @ powers))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from atomscope.simulate.imaging import (
     Frame,
@@ -51,7 +52,9 @@ class World:
     snr: tuple[float, float] = (3.0, 80.0)
 
 
-def patch(rng: np.random.Generator, size: int = 128, world: World | None = None) -> tuple[Frame, Floats]:
+def patch(
+    rng: np.random.Generator, size: int = 128, world: World | None = None
+) -> tuple[Frame, Floats]:
     """Draw one patch.
 
     Args:
@@ -68,10 +71,10 @@ def patch(rng: np.random.Generator, size: int = 128, world: World | None = None)
     spacing = float(world.spacing * np.exp(rng.normal(0, world.spacing_spread)))
     spacing = float(np.clip(spacing, 4.2, 16.0))
     if kind == "lattice":
-        sigma = spacing * rng.uniform(0.13, 0.40)
+        sigma = spacing * rng.uniform(0.13, 0.43)
         scene = _crystal(rng, size, spacing)
     else:
-        sigma = float(np.clip(np.exp(rng.normal(np.log(1.9), 0.28)), 0.9, 4.0))
+        sigma = float(np.clip(np.exp(rng.normal(np.log(1.6), 0.28)), 0.8, 3.6))
         scene = scatter(rng, size, 3.2 * sigma)
     sigma = max(sigma, 0.75)
     scene = merge_unresolved(scene, max(0.35 * scene.spacing, 1.7 * sigma))
@@ -132,10 +135,12 @@ def _image(
     frame = render(scene.xy, scene.weight, own, shape, tail=tail, tail_width=rng.uniform(1.6, 3.0))
     if lattice and rng.random() < 0.5:
         frame = frame * (1 + rng.uniform(0.05, 0.5) * smooth_noise(rng, shape, size / 3)).clip(0.2)
+    if not lattice and rng.random() < 0.4:  # clusters often sit in matter of their own
+        frame = frame + ndimage.gaussian_filter(frame, 3 * sigma) * np.float32(rng.uniform(0.3, 3))
     frame = frame + _support(rng, sigma, shape, lattice=lattice)
     frame = frame + _background(rng, shape, sigma)
     if rng.random() < 0.4:
-        frame = scan_jitter(frame, rng, float(rng.uniform(0.05, 0.6)))
+        frame = scan_jitter(frame, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
     low = np.log(2.5 if not lattice else 3.0)
     snr = np.exp(rng.uniform(low, np.log(80.0)))
     rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
@@ -158,10 +163,12 @@ def _support(
     """Speckle of amorphous matter, in units of a typical column's peak."""
     if lattice and rng.random() < 0.6:
         return np.zeros(shape, dtype=np.float32)
-    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.36)))
+    strength = (
+        rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.3)))
+    )
     density = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
     field = amorphous(rng, shape, sigma * rng.uniform(0.95, 1.5), float(density))
-    field += rng.uniform(0, 1.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))
+    field += rng.uniform(0, 2.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))
     return np.asarray(strength * field, dtype=np.float32)
 
 

@@ -102,5 +102,3 @@ def _shortest(cell: Floats, basis: Floats) -> float:
     difference = basis[:, None, None] - basis[None, :, None] + shift
     distance = np.linalg.norm(difference @ cell, axis=-1)
     return float(distance[distance > 1e-9].min())
-
-

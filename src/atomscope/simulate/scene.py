@@ -60,7 +60,12 @@ def strain(scene: Scene, rng: np.random.Generator, size: int, amplitude: float) 
 
 
 def point_defects(
-    scene: Scene, rng: np.random.Generator, *, vacancies: float, substitutions: float, adatoms: float
+    scene: Scene,
+    rng: np.random.Generator,
+    *,
+    vacancies: float,
+    substitutions: float,
+    adatoms: float,
 ) -> Scene:
     """Take out, exchange and add columns; each rate is a share of the columns."""
     count = len(scene.xy)
@@ -112,7 +117,7 @@ def scatter(rng: np.random.Generator, size: int, spacing: float) -> Scene:
     """Isolated atoms and small loose clusters at random places."""
     singles = rng.uniform(-4, size + 4, (rng.poisson(rng.uniform(1, 14)), 2))
     groups = [
-        centre + rng.normal(0, rng.uniform(0.9, 1.8) * spacing, (rng.integers(2, 9), 2))
+        centre + rng.normal(0, rng.uniform(0.5, 1.6) * spacing, (rng.integers(2, 9), 2))
         for centre in rng.uniform(0, size, (rng.poisson(rng.uniform(0, 2.5)), 2))
     ]
     xy = np.concatenate([singles, *groups]) if groups else singles

@@ -100,9 +100,7 @@ def _losses(network: torch.nn.Module, batch: Batch, *, bfloat16: bool) -> tuple[
 def _validate(network: torch.nn.Module, recipe: TrainingRecipe, device: str) -> tuple[float, float]:
     network.eval()
     batches = Batches(recipe, VALIDATION, 0, recipe.validation_batches)
-    pairs = [
-        _losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))
-    ]
+    pairs = [_losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))]
     return tuple(float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))  # type: ignore[return-value]
 
 
@@ -143,7 +141,9 @@ def _checkpoint(
     tensors = {f"network.{k}": v for k, v in _plain(network).items()}
     tensors |= {f"mean.{k}": v for k, v in _plain(mean).items()}
     for number, slots in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{k}": v.cpu().contiguous().clone() for k, v in slots.items()}
+        tensors |= {
+            f"optimiser.{number}.{k}": v.cpu().contiguous().clone() for k, v in slots.items()
+        }
     save_file(tensors, out / "last.tmp")
     (out / "last.tmp").replace(out / "last.safetensors")
     (out / "state.json").write_text(json.dumps(state))

@@ -1,0 +1,188 @@
+"""The command line: one program, one sub-command per verb.
+
+Nothing heavy is imported before a command runs, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from atomscope import __version__
+from atomscope.errors import AtomscopeError
+
+app = App(
+    name="atomscope",
+    help="From an atom-resolved micrograph (STEM, STM) to a calibrated table of atoms.",
+    version=__version__,
+)
+models_app = App(name="models", help="Show the models that come with the package.")
+app.command(models_app)
+
+
+@app.command
+def analyze(
+    *inputs: Path,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("out"),
+    sample: str | None = None,
+    pixel_size: float | None = None,
+    select: str | None = None,
+    frames: str | None = None,
+    contrast: Literal["auto", "bright", "dark"] | None = None,
+    model: str | None = None,
+    recipe: str = "columns",
+    jobs: int = 1,
+    format: Literal["csv", "parquet"] = "csv",
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Find every atom of one or more micrographs and write tables, pictures and a report.
+
+    Parameters
+    ----------
+    inputs
+        Files: dm3, dm4, emd, ser, mrc, tif, h5, sxm, npy, png, mp4 and more.
+    out
+        Folder for the results; with several inputs each gets a subfolder.
+    sample
+        Analyse a sample that comes with the package instead: graphene-si.
+    pixel_size
+        Size of a pixel in Å, where the file does not say or is wrong.
+    select
+        Number or name of the image to take from a file that holds several (see info).
+    frames
+        Frames A:B of a movie, from A up to but not including B.
+    contrast
+        Whether atoms are bright or dark.
+    model
+        Name or folder of another detector.
+    recipe
+        Name of a built-in recipe, or a YAML file.
+    jobs
+        Frames of a movie to work on at the same time.
+    format
+        parquet writes atoms.parquet beside atoms.csv.
+    json
+        Print a machine-readable summary on standard output.
+    """
+    from atomscope.apps.run import Options, run_all
+
+    options = Options(
+        out=out,
+        pixel_size=pixel_size,
+        select=select,
+        frames=frames,
+        contrast=contrast,
+        model=model,
+        recipe=recipe,
+        jobs=jobs,
+        parquet=format == "parquet",
+        json=json,
+    )
+    return run_all(list(inputs), sample, options)
+
+
+@app.command
+def info(file: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+    """List the images that a file holds, with size, pixel size and kind.
+
+    Parameters
+    ----------
+    file
+        Any file that atomscope reads.
+    json
+        Print the list as JSON.
+    """
+    from atomscope.apps.show import show_file
+
+    show_file(file, as_json=json)
+    return 0
+
+
+@models_app.command(name="list")
+def list_models() -> int:
+    """List the models with version, task and scores."""
+    from atomscope.apps.show import show_models
+
+    show_models()
+    return 0
+
+
+@models_app.command
+def show(name: str) -> int:
+    """Show the card of a model.
+
+    Parameters
+    ----------
+    name
+        Name of a model, or its folder.
+    """
+    from atomscope.apps.show import show_card
+
+    show_card(name)
+    return 0
+
+
+@app.command
+def train(
+    recipe: str,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    workers: int = 1,
+    threads: int = 1,
+    device: str = "cpu",
+) -> int:
+    """Train a detector from a recipe and write its model folder (needs the extra 'train').
+
+    A run that was stopped goes on where it was when started again with the same folder.
+
+    Parameters
+    ----------
+    recipe
+        Name of a built-in training recipe (universal), or a YAML file.
+    out
+        Folder of the run: checkpoints, metrics.csv, and the finished model in model/.
+    workers
+        Processes that draw training patches.
+    threads
+        Threads of the training itself.
+    device
+        cpu, cuda, or another device of torch.
+    """
+    from atomscope.apps.train import train_and_ship
+
+    train_and_ship(recipe, out, workers=workers, threads=threads, device=device)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave with its exit code; known errors end in one line."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    from cyclopts.exceptions import CycloptsError
+
+    try:
+        code = app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), 2)
+    except AtomscopeError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("stopped; what was written before is whole.", 130)
+    return int(code or 0)
+
+
+def _complain(line: str, code: int) -> int:
+    print(f"atomscope: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,183 @@
+"""`atomscope analyze`: several inputs, progress, summaries and exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atomscope.errors import AtomscopeError, UsageError
+
+if TYPE_CHECKING:
+    from atomscope.pipeline import Progress, Result
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for, for every input."""
+
+    out: Path
+    pixel_size: float | None = None
+    select: str | None = None
+    frames: str | None = None
+    contrast: str | None = None
+    model: str | None = None
+    recipe: str = "columns"
+    jobs: int = 1
+    parquet: bool = False
+    json: bool = False
+
+
+def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
+    """Analyse all inputs; one that fails does not stop the others.
+
+    Returns:
+        0 when all are done; 4 when some failed; the error's own code when all did.
+
+    Raises:
+        UsageError: Nothing was given, or an option is malformed.
+    """
+    if sample is not None:
+        inputs = [*inputs, _sample(sample)]
+    if not inputs:
+        raise UsageError(
+            "no input given; expected one or more files. Try: atomscope analyze --sample "
+            "graphene-si"
+        )
+    _check(options)
+    folders = _folders(inputs, options.out)
+    summaries, codes = [], []
+    for path, folder in zip(inputs, folders, strict=True):
+        try:
+            summaries.append(_one(path, folder, options))
+            codes.append(0)
+        except AtomscopeError as error:
+            codes.append(error.exit_code)
+            summaries.append({"input": str(path), "error": str(error)})
+            print(f"atomscope: {error}", file=sys.stderr)
+        except OSError as error:
+            codes.append(3)
+            line = f"{path}: {error.strerror or error} ({error.filename or folder})."
+            summaries.append({"input": str(path), "error": line})
+            print(f"atomscope: {line}", file=sys.stderr)
+    if options.json:
+        print(json.dumps(summaries, indent=1, allow_nan=False))
+    if all(code == 0 for code in codes):
+        return 0
+    return 4 if 0 in codes else max(codes)
+
+
+def _one(path: Path, folder: Path, options: Options) -> dict[str, Any]:
+    from atomscope.pipeline import analyze
+
+    started = time.perf_counter()
+    with _progress(path.name) as progress:
+        result = analyze(
+            path,
+            pixel_size=options.pixel_size,
+            recipe=options.recipe,
+            select=int(options.select) if (options.select or "").isdigit() else options.select,
+            frames=_range(options.frames),
+            model=options.model,
+            contrast=options.contrast,
+            jobs=options.jobs,
+            progress=progress,
+        )
+    result.save(folder, parquet=options.parquet)
+    seconds = time.perf_counter() - started
+    if not options.json:
+        _say(result, folder, seconds)
+    return {
+        "input": str(path),
+        "out": str(folder),
+        "frames": result.image.n_frames,
+        "atoms": len(result.atoms),
+        "pixel_size_angstrom": result.image.pixel_size,
+        "seconds": round(seconds, 3),
+        "warnings": list(result.warnings),
+        "quality": json.loads(json.dumps(result.quality.to_dict())),
+    }
+
+
+def _say(result: Result, folder: Path, seconds: float) -> None:
+    """Print what was found in a few lines."""
+    image, numbers = result.image, result.quality
+    frames = f" in {image.n_frames} frames" if image.n_frames > 1 else ""
+    line = f"{image.name}: {len(result.atoms)} atoms{frames}"
+    if numbers.spacing_angstrom:
+        line += f", {numbers.spacing_angstrom:.2f} Å apart"
+    elif numbers.spacing_px:
+        line += f", {numbers.spacing_px:.1f} px apart (pixel size unknown)"
+    if numbers.error_pm:
+        line += f", position error {numbers.error_pm:.1f} pm"
+    elif numbers.error_px:
+        line += f", position error {numbers.error_px:.3f} px"
+    print(f"{line}; {seconds:.1f} s")
+    for warning in result.warnings:
+        print(f"  note: {warning}")
+    print(f"  {folder / 'report.html'}")
+
+
+def _check(options: Options) -> None:
+    if options.pixel_size is not None and not 0 < options.pixel_size < 1e4:
+        raise UsageError(f"--pixel-size {options.pixel_size}: expected Å per pixel above 0.")
+    if options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs}: expected 1 or more.")
+    _range(options.frames)
+
+
+def _range(text: str | None) -> tuple[int | None, int | None] | None:
+    """Read A:B, A: or :B."""
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    try:
+        if colon:
+            return (int(first) if first else None, int(last) if last else None)
+    except ValueError:
+        pass
+    raise UsageError(f"--frames {text!r}: expected A:B, for example 0:10.")
+
+
+def _sample(name: str) -> Path:
+    known = {p.stem: p for p in SAMPLES.glob("*.tif")}
+    if name not in known:
+        raise UsageError(f"--sample {name!r}: expected one of {', '.join(sorted(known))}.")
+    return known[name]
+
+
+def _folders(inputs: list[Path], out: Path) -> list[Path]:
+    """One folder per input: `out` itself for one, subfolders with unique names for several."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: a file of this name exists; expected a folder.")
+    if len(inputs) == 1:
+        return [out]
+    taken: dict[str, int] = {}
+    folders = []
+    for path in inputs:
+        name = path.name.rpartition("::")[0] or path.name
+        stem = Path(name).stem or "input"
+        taken[stem] = taken.get(stem, 0) + 1
+        folders.append(out / (stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"))
+    return folders
+
+
+@contextmanager
+def _progress(label: str) -> Iterator[Progress | None]:
+    """A bar on standard error while it is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    with Bar(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

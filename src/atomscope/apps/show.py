@@ -1,0 +1,58 @@
+"""`atomscope info` and `atomscope models`: what is in a file, what is in the zoo."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+
+def show_file(path: Path, *, as_json: bool) -> None:
+    """Print the images of a file, best candidate marked with *.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    from atomscope.io import list_images, read
+
+    entries = list_images(path)
+    if as_json:
+        print(json.dumps([asdict(entry) for entry in entries], indent=1))
+        return
+    images = [e for e in entries if e.is_image]
+    best = read(path).name if len(images) > 1 else None
+    for entry in entries:
+        size = " x ".join(str(n) for n in reversed(entry.shape))
+        scale = f"{entry.pixel_size:.5g} Å/px" if entry.pixel_size else "pixel size unknown"
+        kind = entry.modality if entry.is_image else f"not taken: {entry.reason}"
+        mark = "*" if entry.is_image and (len(images) == 1 or _is(entry.name, best)) else " "
+        print(f"{mark} {entry.index}  {entry.name}  {size}  {entry.dtype}  {scale}  {kind}")
+
+
+def _is(name: str, best: str | None) -> bool:
+    return best is not None and best.endswith(name)
+
+
+def show_models() -> None:
+    """Print one line per model of the package."""
+    from atomscope.models.store import names, read_card
+
+    for name in names():
+        card, _ = read_card(name)
+        scores = ", ".join(f"{k} {v:g}" for k, v in card.scores.items())
+        print(f"{card.name} {card.version}: {card.description} {scores}")
+
+
+def show_card(name: str) -> None:
+    """Print the whole card of a model.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    from atomscope.models.store import read_card
+
+    card, folder = read_card(name)
+    print(f"# {folder}")
+    print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")

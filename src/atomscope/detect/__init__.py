@@ -1,0 +1,193 @@
+"""Detection: from an image to columns with calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomscope.detect.choose import View, choose_factor, is_dark
+from atomscope.detect.prepare import Mask, fill, usable
+from atomscope.detect.tiles import columns, heat_map
+from atomscope.errors import InputError, UsageError
+from atomscope.models.normalise import BLOCK, normalise
+from atomscope.models.store import Model, load
+from atomscope.sampling import resample, to_input
+from atomscope.scale import LEAST_SPACING, Scale
+from atomscope.types import FloatArray, Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Contrast = Literal["auto", "bright", "dark"]
+DARK_MODALITIES = ("bf", "abf")
+
+__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "look"]
+
+
+@dataclass(frozen=True)
+class FrameColumns:
+    """Columns of one frame: positions (N, 2) in px of the input, p (N,), and good pixels."""
+
+    xy: NDArray[np.float64]
+    p: NDArray[np.float64]
+    good: Mask
+
+
+def detect(
+    image: Image | Any,
+    *,
+    model: str = "universal",
+    pixel_size: float | None = None,
+    factor: float | None = None,
+    contrast: Contrast = "auto",
+    min_p: float = 0.5,
+    progress: Callable[[int, int], None] | None = None,
+) -> pd.DataFrame:
+    """Find the columns of every frame.
+
+    Args:
+        image: An `Image`, or an array (y, x) or (t, y, x).
+        model: Name or folder of the detector.
+        pixel_size: Å per px; by default the image's own.
+        factor: Canonical px per px of the input; by default found from the image.
+        contrast: Whether atoms are bright or dark; 'auto' decides from image and metadata.
+        min_p: Least probability of a column that is kept, 0 to 1.
+        progress: Called with (frames done, frames in all).
+
+    Returns:
+        The table of `atomscope.columns.ATOMS` with frame, atom, x_px, y_px and p filled.
+
+    Raises:
+        InputError: The image is under-sampled, or holds no finite value.
+        UsageError: An argument is out of range.
+    """
+    if not isinstance(image, Image):
+        image = Image(np.asarray(image), pixel_size=pixel_size)
+    if pixel_size is not None:
+        image = image.with_pixel_size(pixel_size)
+    loaded = load(model)
+    view = look(image, loaded, factor=factor, contrast=contrast)
+    frames = []
+    for index, frame in enumerate(image.frames()):
+        frames.append(find(frame, loaded, view, min_p=min_p))
+        if progress:
+            progress(index + 1, image.n_frames)
+    return as_table(frames)
+
+
+def look(
+    image: Image, model: Model, *, factor: float | None = None, contrast: Contrast = "auto"
+) -> View:
+    """Decide once per image at which sampling and contrast it is shown to the network.
+
+    Movies are judged by up to three frames; the middle opinion wins.
+
+    Raises:
+        InputError: The image is under-sampled, or holds no finite value.
+        UsageError: The factor is not above 0.
+    """
+    if factor is not None and not (np.isfinite(factor) and factor > 0):
+        raise UsageError(f"factor {factor!r}: expected canonical px per px of the image, above 0.")
+    picks = sorted({0, image.n_frames // 2, image.n_frames - 1})
+    views = [_look_at(image, i, model, factor, contrast) for i in picks]
+    dark = sum(v.dark for v in views) * 2 > len(views)
+    middle = sorted(views, key=lambda v: v.factor)[len(views) // 2]
+    view = replace(middle, dark=dark)
+    spacing = view.scale.spacing
+    if spacing is not None and spacing < LEAST_SPACING and view.scale.order > 0.3:
+        raise InputError(
+            f"{image.name}: the columns repeat every {spacing:.1f} px; expected "
+            f"{LEAST_SPACING} px or more. Record at a higher magnification."
+        )
+    return view
+
+
+def find(frame: FloatArray, model: Model, view: View, *, min_p: float = 0.5) -> FrameColumns:
+    """Find the columns of one frame (y, x) at a given view."""
+    good = usable(frame)
+    empty = FrameColumns(np.empty((0, 2)), np.empty(0), good)
+    shown = _shown(frame, good, view)
+    if shown is None:
+        return empty
+    xy, p = columns(model, shown)
+    xy = to_input(xy, view.factor)
+    height, width = frame.shape
+    inside = np.all((xy > -0.5) & (xy < (width - 0.5, height - 0.5)), axis=1)
+    keep = inside & (p >= min_p)
+    xy, p = xy[keep], p[keep]
+    if not good.all():
+        col, row = np.rint(xy).astype(int).T
+        on_data = good[row.clip(0, height - 1), col.clip(0, width - 1)]
+        xy, p = xy[on_data], p[on_data]
+    order = np.lexsort((xy[:, 0], np.rint(xy[:, 1])))
+    return FrameColumns(xy[order], p[order], good)
+
+
+def class_map(
+    image: Image | Any, frame: int = 0, *, model: str = "universal", factor: float | None = None
+) -> NDArray[np.float32]:
+    """Return the map of class 'column' of one frame: 0 to 1, of the frame's own size (y, x)."""
+    if not isinstance(image, Image):
+        image = Image(np.asarray(image))
+    loaded = load(model)
+    view = look(image, loaded, factor=factor)
+    values = image.frame(frame)
+    shown = _shown(values, usable(values), view)
+    if shown is None:
+        return np.zeros(values.shape, dtype=np.float32)
+    back = resample(heat_map(loaded, shown), 1 / view.factor)
+    fill_up = [(0, max(0, n - m)) for n, m in zip(values.shape, back.shape, strict=True)]
+    return np.pad(back, fill_up, mode="edge")[: values.shape[0], : values.shape[1]]
+
+
+def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
+    """Return the columns of all frames as the table of atoms."""
+    import pandas as pd
+
+    from atomscope.columns import conform
+
+    counts = [len(f.p) for f in frames]
+    table = pd.DataFrame(
+        {
+            "frame": np.repeat(np.arange(len(frames)), counts),
+            "atom": np.concatenate([np.arange(n) for n in counts]) if counts else [],
+            "x_px": np.concatenate([f.xy[:, 0] for f in frames]) if frames else [],
+            "y_px": np.concatenate([f.xy[:, 1] for f in frames]) if frames else [],
+            "p": np.concatenate([f.p for f in frames]) if frames else [],
+        }
+    )
+    return conform(table)
+
+
+def _shown(frame: FloatArray, good: Mask, view: View) -> NDArray[np.float32] | None:
+    """The frame as the network sees it, or None where there is nothing to see."""
+    if min(frame.shape) * view.factor < BLOCK or good.mean() < 0.05:
+        return None
+    values = fill(frame, good)
+    if float(values.max()) == float(values.min()):
+        return None
+    return normalise(resample(-values if view.dark else values, view.factor))
+
+
+def _look_at(
+    image: Image, index: int, model: Model, factor: float | None, contrast: Contrast
+) -> View:
+    frame = image.frame(index)
+    good = usable(frame)
+    if not np.isfinite(frame).any():
+        raise InputError(
+            f"{image.name}: frame {index} has no finite value; expected numbers. "
+            "Check the file or pick another image with --select."
+        )
+    values = fill(frame, good)
+    if min(frame.shape) < BLOCK or float(values.max()) == float(values.min()):
+        return View(factor or 1.0, False, Scale(None, 0.0, None))
+    dark = contrast == "dark" or (contrast == "auto" and image.modality in DARK_MODALITIES)
+    if contrast == "auto" and image.modality == "unknown":
+        dark = is_dark(values)
+    chosen, scale = choose_factor(model, -values if dark else values, image.pixel_size)
+    return View(factor or chosen, dark, scale)

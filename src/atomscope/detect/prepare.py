@@ -1,0 +1,43 @@
+"""Bad pixels: found, filled for the network, and kept as a mask for later stages."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from atomscope.types import FloatArray
+
+Mask = NDArray[np.bool_]
+
+
+def usable(frame: FloatArray) -> Mask:
+    """Return True for pixels that hold data, shape (y, x).
+
+    Left out are values that are not finite, and dead lines: rows or columns of one
+    single value in a frame that varies (a stopped scan, a defective detector row).
+    """
+    good = np.isfinite(frame)
+    values = frame if good.all() else np.where(good, frame, 0)
+    if values.size == 0 or min(values.shape) < 8:
+        return good
+    rows = np.ptp(values, axis=1) == 0
+    cols = np.ptp(values, axis=0) == 0
+    if rows.all() or cols.all():  # constant, or true stripes: no line is worse than another
+        return good
+    good = good & ~rows[:, None]
+    return good & ~cols[None, :]
+
+
+def fill(frame: FloatArray, good: Mask) -> NDArray[np.float32]:
+    """Return the frame as float32 with bad pixels set to the nearest good value.
+
+    The mean is taken off first, so that large offsets cost no digits.
+    """
+    if not good.any():
+        return np.zeros(frame.shape, dtype=np.float32)
+    if good.all():
+        return np.asarray(frame - frame.mean(dtype=np.float64), dtype=np.float32)
+    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
+    whole = frame[tuple(nearest)]
+    return np.asarray(whole - whole.mean(dtype=np.float64), dtype=np.float32)

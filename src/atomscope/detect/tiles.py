@@ -1,0 +1,93 @@
+"""The network over frames of any size, in overlapping tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomscope.models.store import Model
+from atomscope.models.targets import to_points
+
+Floats = NDArray[np.float64]
+Frame = NDArray[np.float32]
+
+TILE = 1024  # px of a tile without its halo
+UNIT = 16  # the network halves its input four times
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Corner and size of a tile's own part, px."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+
+def tiles(shape: tuple[int, int]) -> Iterator[Tile]:
+    """Split a frame into parts of at most TILE px."""
+    for y in range(0, shape[0], TILE):
+        for x in range(0, shape[1], TILE):
+            yield Tile(y, x, min(TILE, shape[0] - y), min(TILE, shape[1] - x))
+
+
+def maps(model: Model, frame: Frame, tile: Tile) -> tuple[Frame, Frame]:
+    """Return heat and offsets of one tile of a normalised frame.
+
+    The tile is run with a halo of the model's card, mirrored at the frame's border.
+    """
+    halo = model.card.halo_px
+    top, left = max(0, tile.y - halo), max(0, tile.x - halo)
+    part = frame[top : tile.y + tile.height + halo, left : tile.x + tile.width + halo]
+    fill = [(0, -n % UNIT) for n in part.shape]
+    if any(after for _, after in fill):
+        part = np.pad(part, fill, mode="symmetric")
+    heat, offset = model.run(np.ascontiguousarray(part))
+    rows = slice(tile.y - top, tile.y - top + tile.height)
+    cols = slice(tile.x - left, tile.x - left + tile.width)
+    return heat[rows, cols], offset[:, rows, cols]
+
+
+def columns(model: Model, frame: Frame) -> tuple[Floats, Floats]:
+    """Return positions (N, 2) in px of a normalised frame, and their calibrated p (N,)."""
+    found = [_columns_of(model, frame, tile) for tile in tiles(frame.shape)]
+    xy = np.concatenate([points for points, _ in found])
+    heat = np.concatenate([value for _, value in found])
+    p = np.interp(heat, model.card.calibration.heat, model.card.calibration.p)
+    return _without_doubles(xy, p, 0.3 * model.card.spacing_px)
+
+
+def heat_map(model: Model, frame: Frame) -> Frame:
+    """Return the heat of a whole normalised frame, same shape."""
+    whole = np.empty(frame.shape, dtype=np.float32)
+    for tile in tiles(frame.shape):
+        heat, _ = maps(model, frame, tile)
+        whole[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] = heat
+    return whole
+
+
+def _columns_of(model: Model, frame: Frame, tile: Tile) -> tuple[Floats, Floats]:
+    heat, offset = maps(model, frame, tile)
+    xy, value, _ = to_points(heat, offset, model.card.least_heat)
+    return xy + np.array([tile.x, tile.y]), value
+
+
+def _without_doubles(xy: Floats, p: Floats, distance: float) -> tuple[Floats, Floats]:
+    """Of maxima whose offsets meet in one place, keep the most probable."""
+    from scipy.spatial import cKDTree
+
+    if len(xy) < 2:
+        return xy, p
+    pairs = cKDTree(xy).query_pairs(distance, output_type="ndarray")
+    if len(pairs) == 0:
+        return xy, p
+    keep = np.ones(len(xy), dtype=bool)
+    strong_first = pairs[np.argsort(-p[pairs].max(1), kind="stable")]
+    for a, b in strong_first:
+        if keep[a] and keep[b]:
+            keep[b if p[a] >= p[b] else a] = False
+    return xy[keep], p[keep]

@@ -1,0 +1,151 @@
+"""A model is a folder: card.yaml, weights.onnx, test pair. Loading runs no code from it."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from atomscope.errors import UsageError
+
+ZOO = Path(__file__).parent / "zoo"
+
+
+class Calibration(BaseModel):
+    """Heat of a maximum to the probability that it is a column: linear between knots."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    heat: tuple[float, ...]
+    p: tuple[float, ...]
+
+
+class Reliability(BaseModel):
+    """Reliability curve on worlds held apart from training: stated against observed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stated: tuple[float, ...]
+    observed: tuple[float, ...]
+    counts: tuple[int, ...]
+    expected_calibration_error: float
+
+
+class Card(BaseModel):
+    """What a model is, how it was made and how well it does."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    task: str
+    description: str
+    spacing_px: float
+    sigma_px: float
+    classes: tuple[str, ...]
+    halo_px: int
+    least_heat: float
+    calibration: Calibration
+    reliability: Reliability
+    recipe: dict[str, Any]
+    scores: dict[str, float]
+    scored_at_commit: str
+    weights_sha256: str
+    licence: str
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model: its card and a session of ONNX Runtime."""
+
+    card: Card
+    session: Any
+    sha256: str
+
+    def run(self, frame: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return heat (y, x) and offsets (2, y, x) in px of a normalised frame (y, x)."""
+        heat, offset = self.session.run(None, {"frame": frame[None, None]})
+        return heat[0, 0], offset[0]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the models that come with the package."""
+    return tuple(sorted(p.parent.name for p in ZOO.glob("*/card.yaml")))
+
+
+def read_card(name: str) -> tuple[Card, Path]:
+    """Return the card and folder of a model, given by its name or its folder.
+
+    Raises:
+        UsageError: There is no such model, or its card cannot be read.
+    """
+    folder = ZOO / name if name in names() else Path(name)
+    path = folder / "card.yaml"
+    if not path.is_file():
+        known = ", ".join(names()) or "none"
+        raise UsageError(
+            f"model {name!r}: neither a model of the package ({known}) nor a folder with card.yaml."
+        )
+    try:
+        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), folder
+    except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
+        line = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"{path}: not a model card ({line}). Copy the model folder again."
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def load(name: str = "universal", threads: int = 0) -> Model:
+    """Load a model by name or folder and check its weights against card and test pair.
+
+    Args:
+        name: Name of a model of the package, or a folder.
+        threads: Threads of the runtime; 0 lets it choose.
+
+    Raises:
+        UsageError: No such model, or its weights are not those of the card.
+    """
+    card, folder = read_card(name)
+    try:
+        weights = (folder / "weights.onnx").read_bytes()
+    except OSError as error:
+        raise UsageError(f"{folder}: weights.onnx cannot be read ({error.strerror}).") from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != card.weights_sha256:
+        raise UsageError(
+            f"{folder}: weights.onnx has SHA-256 {found[:12]}…, the card says "
+            f"{card.weights_sha256[:12]}…; copy the model folder again."
+        )
+    model = Model(card, _session(weights, threads), found)
+    _check(model, folder)
+    return model
+
+
+def _session(weights: bytes, threads: int) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+
+
+def _check(model: Model, folder: Path) -> None:
+    """Run the stored test input: another runtime or machine must give the stored output."""
+    with np.load(folder / "test_pair.npz", allow_pickle=False) as pair:
+        heat, offset = model.run(pair["frame"])
+        worst = max(np.abs(heat - pair["heat"]).max(), np.abs(offset - pair["offset"]).max() / 10)
+    if not worst < 0.02:
+        raise UsageError(
+            f"{folder}: the model gives {worst:.3f} away from its stored test output; "
+            "update onnxruntime or copy the model folder again."
+        )

@@ -1,0 +1,102 @@
+"""A recipe names the stages of an analysis and their parameters; unknown keys are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from atomscope.errors import UsageError
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+class DetectStage(BaseModel):
+    """Find the columns."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["detect"] = "detect"
+    model: str = Field("universal", description="name or folder of the detector")
+    contrast: Literal["auto", "bright", "dark"] = "auto"
+    factor: float | None = Field(
+        None, gt=0, description="canonical px per px of the image; found from it when empty"
+    )
+    min_p: float = Field(0.5, ge=0, le=1, description="least probability that is kept")
+
+
+class RefineStage(BaseModel):
+    """Fit all columns together; options as in `atomscope.refine.RefineOptions`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["refine"] = "refine"
+    width: Literal["own", "shared"] = "own"
+    elliptical: bool = False
+    weights: Literal["auto", "poisson", "gaussian"] = "auto"
+    max_shift: float = Field(0.5, gt=0, le=1, description="in distances to the nearest neighbour")
+    iterations: int = Field(12, ge=1, le=200)
+
+
+class Recipe(BaseModel):
+    """The stages of one analysis, in order; detection comes first, and once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = "columns"
+    stages: tuple[DetectStage | RefineStage, ...] = (DetectStage(), RefineStage())
+
+    @property
+    def detect(self) -> DetectStage:
+        """Return the detection stage."""
+        return next(s for s in self.stages if isinstance(s, DetectStage))
+
+    @property
+    def refine(self) -> RefineStage | None:
+        """Return the refinement stage, or None where the recipe has none."""
+        return next((s for s in self.stages if isinstance(s, RefineStage)), None)
+
+    def with_detect(self, **changes: object) -> Recipe:
+        """Return the recipe with parameters of the detection changed; None changes nothing."""
+        given = {k: v for k, v in changes.items() if v is not None}
+        detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
+        stages = (detect, *(s for s in self.stages if not isinstance(s, DetectStage)))
+        return self.model_copy(update={"stages": stages})
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the recipes that come with the package."""
+    return tuple(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+
+
+def load(name: str | Path) -> Recipe:
+    """Load a recipe by the name of a built-in one, or from a YAML file.
+
+    Raises:
+        UsageError: There is no such recipe, or it says something unknown.
+    """
+    path = FOLDER / f"{name}.yaml" if str(name) in names() else Path(name)
+    try:
+        recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"recipe {str(name)!r}: neither a built-in one ({', '.join(names())}) nor a file."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"recipe {path}: {place}: {first['msg']} (given {first['input']!r:.60})."
+        ) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise UsageError(f"recipe {path}: not a YAML file ({line}).") from error
+    kinds = [s.stage for s in recipe.stages]
+    if kinds.count("detect") != 1 or kinds[0] != "detect" or kinds.count("refine") > 1:
+        raise UsageError(
+            f"recipe {path}: the stages are {kinds}; expected 'detect' once and first, "
+            "then 'refine' at most once."
+        )
+    return recipe

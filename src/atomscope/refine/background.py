@@ -1,0 +1,109 @@
+"""A smooth background: bilinear between the nodes of a coarse grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_matrix, csc_matrix
+
+from atomscope.refine.windows import U_POWER, V_POWER, Floats, Ints, Windows
+from atomscope.types import FloatArray
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Nodes over a frame (y, x); the background is `down` @ values @ `right`.T.
+
+    Attributes:
+        down: Hat functions of the node rows, shape (y, node rows).
+        right: Hat functions of the node columns, shape (x, node columns).
+    """
+
+    down: Floats
+    right: Floats
+
+    @classmethod
+    def over(cls, shape: tuple[int, int], spacing: float) -> Grid:
+        """Nodes at least `spacing` apart (one node, a constant, along a short axis)."""
+        return cls(_hats(shape[0], spacing), _hats(shape[1], spacing))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of node rows and node columns."""
+        return self.down.shape[1], self.right.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Number of nodes."""
+        return self.shape[0] * self.shape[1]
+
+    def render(self, values: Floats) -> Floats:
+        """Background image (y, x) from the values at all nodes, shape (size,)."""
+        return np.asarray(self.down @ values.reshape(self.shape) @ self.right.T)
+
+    def project(self, image: FloatArray) -> Floats:
+        """Sums of an image (y, x) times each node's hat, shape (size,)."""
+        return np.asarray(self.down.T @ image @ self.right).ravel()
+
+    def normal(self, weight: FloatArray) -> csc_matrix:
+        """Sums of weight times products of two hats, shape (size, size)."""
+        rows, columns = self.shape
+        index = np.arange(self.size).reshape(rows, columns)
+        parts = []
+        for e in range(min(2, columns)):
+            across = weight @ (self.right[:, : columns - e] * self.right[:, e:])
+            for f in range(min(2, rows)):
+                value = (self.down[:, : rows - f] * self.down[:, f:]).T @ across
+                first, last = index[: rows - f, : columns - e], index[f:, e:]
+                parts.append((value, first, last))
+                if e or f:
+                    parts.append((value, last, first))
+                if e and f:
+                    cross, back = index[: rows - f, e:], index[f:, : columns - e]
+                    parts += [(value, cross, back), (value, back, cross)]
+        value, i, j = (np.concatenate([p[k].ravel() for p in parts]) for k in range(3))
+        return coo_matrix((value, (i, j)), shape=(self.size, self.size)).tocsc()
+
+    def under(self, windows: Windows) -> tuple[Ints, Floats, Floats]:
+        """Nodes that reach into windows no wider than the node spacing.
+
+        Returns:
+            Node numbers (N, m), hats down (N, w, my) and to the right (N, w, mx), m = my mx.
+        """
+        ky, hy = _local_hats(self.down, windows.iy, windows)
+        kx, hx = _local_hats(self.right, windows.ix, windows)
+        nodes = ky[:, :, None] * self.shape[1] + kx[:, None, :]
+        return nodes.reshape(len(nodes), -1), hy, hx
+
+    def coupling(self, windows: Windows, values: FloatArray) -> tuple[Ints, Floats]:
+        """Sums of values times the six monomials times hats: node numbers (N, m), (N, 6, m)."""
+        nodes, hy, hx = self.under(windows)
+        count, w = hy.shape[:2]
+        powers = windows.powers(2)
+        right = (powers[:, :, None] * hx[:, :, None, :]).reshape(count, w, -1)
+        down = (powers[:, :, None] * hy[:, :, None, :]).reshape(count, w, -1)
+        sums = down.transpose(0, 2, 1) @ (values @ right.astype(values.dtype))
+        sums = sums.reshape(count, 3, hy.shape[2], 3, hx.shape[2])
+        picked = sums[:, V_POWER, :, U_POWER, :]  # (6, N, my, mx): indices split by a slice
+        return nodes, np.moveaxis(picked, 0, 1).reshape(count, 6, -1)
+
+
+def _hats(length: int, spacing: float) -> Floats:
+    count = int((length - 1) // spacing) + 1
+    if count < 2:
+        return np.ones((length, 1))
+    place = np.arange(length) * ((count - 1) / (length - 1))
+    return np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0.0)
+
+
+def _local_hats(hats: Floats, centre: Ints, windows: Windows) -> tuple[Ints, Floats]:
+    length, count = hats.shape
+    keep = min(3, count)
+    first_pixel = np.clip(centre - windows.half, 0, length - 1)
+    first = (first_pixel * (count - 1)) // max(length - 1, 1)
+    nodes = np.clip(first, 0, count - keep)[:, None] + np.arange(keep)
+    pixel = centre[:, None] + np.arange(-windows.half, windows.half + 1)
+    inside = (pixel >= 0) & (pixel < length)
+    local = hats[np.clip(pixel, 0, length - 1)[:, :, None], nodes[:, None, :]]
+    return nodes, local * inside[:, :, None]

@@ -1,0 +1,175 @@
+"""The normal equations of all columns and the background together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix
+from scipy.sparse.linalg import splu
+from scipy.spatial import cKDTree
+
+from atomscope.refine.background import Grid
+from atomscope.refine.windows import LOG_WIDTH, Floats, Ints, Windows, X, Y
+from atomscope.types import FloatArray
+
+# Shapes further apart than this, in units of the width, share no information worth having.
+_REACH = 6.0
+
+
+@dataclass(frozen=True)
+class Normal:
+    """Blocks of the normal matrix; p parameters per column.
+
+    Attributes:
+        own: Blocks on the diagonal, shape (N, p, p).
+        first, second: Columns of each pair of overlapping neighbours, shape (P,).
+        cross: Blocks between them, shape (P, p, p).
+        nodes: Background nodes under each column, shape (N, m).
+        under: Blocks between columns and nodes, shape (N, p, m).
+        ground: Matrix of the nodes, shape (K, K).
+        pull: Weight that draws each log width towards the mean of all.
+    """
+
+    own: Floats
+    first: Ints
+    second: Ints
+    cross: Floats
+    nodes: Ints
+    under: Floats
+    ground: csc_matrix
+    pull: float = 0.0
+
+    def drawn(self, pull: float, roundness: float) -> Normal:
+        """Add priors: widths about their mean (weight `pull`), ellipticities about zero."""
+        own = self.own.copy()
+        # The mean goes along with its members: a single column is not drawn at all.
+        own[:, LOG_WIDTH, LOG_WIDTH] += pull * (1 - 1 / max(len(own), 1))
+        for k in range(LOG_WIDTH + 1, own.shape[1]):
+            own[:, k, k] += roundness
+        return replace(self, own=own, pull=pull)
+
+    def solve(self, gradient: Floats, ground: Floats, damping: Floats, tolerance: float) -> Floats:
+        """Solve for a step by conjugate gradients, preconditioned by the diagonal blocks.
+
+        Args:
+            gradient: Right side of the columns, shape (N, p).
+            ground: Right side of the nodes, shape (K,).
+            damping: Levenberg damping, relative to the diagonal, shape (N, p).
+            tolerance: Relative error at which to stop at the latest; errors far below one
+                standard deviation of a column stop it too.
+
+        Returns:
+            Step of the columns and nodes, flat, shape (N p + K,).
+        """
+        count, p = gradient.shape
+        own = self.own.copy()
+        diagonal = np.einsum("nii->ni", own)
+        diagonal *= 1 + damping
+        inverse = np.linalg.inv(own)
+        across, down = self._matrices(own)
+        ridge = self.ground.diagonal()
+        ridge = 1e-6 * ridge + 1e-9 * max(float(ridge.max(initial=0.0)), 1e-300)
+        base = self.ground + csc_matrix((ridge, (np.arange(len(ridge)),) * 2), shape=down.shape[1:] * 2)
+        factor = splu(base.tocsc())
+        split = count * p
+
+        def multiply(v: Floats) -> Floats:
+            top = across @ v[:split] + down @ v[split:]
+            widths = v[LOG_WIDTH:split:p]
+            top[LOG_WIDTH::p] -= self.pull / max(count, 1) * (widths.sum() - widths)
+            return np.concatenate([top, down.T @ v[:split] + base @ v[split:]])
+
+        def precondition(v: Floats) -> Floats:
+            top = (inverse @ v[:split].reshape(count, p, 1)).ravel()
+            return np.concatenate([top, factor.solve(v[split:])])
+
+        right = np.concatenate([gradient.ravel(), ground])
+        return conjugate_gradients(multiply, precondition, right, tolerance)
+
+    def _matrices(self, own: Floats) -> tuple[bsr_matrix, csr_matrix]:
+        count, p = own.shape[:2]
+        rows = np.concatenate([np.arange(count), self.first, self.second])
+        columns = np.concatenate([np.arange(count), self.second, self.first])
+        blocks = np.concatenate([own, self.cross, self.cross.transpose(0, 2, 1)])
+        order = np.argsort(rows, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+        across = bsr_matrix((blocks[order], columns[order], starts), shape=(count * p, count * p))
+        m = self.nodes.shape[1]
+        index = np.repeat(self.nodes, p, axis=0).ravel()
+        starts = np.arange(0, count * p * m + 1, m)
+        down = csr_matrix(
+            (self.under.ravel(), index, starts), shape=(count * p, self.ground.shape[0])
+        )
+        return across, down
+
+
+def conjugate_gradients(multiply, precondition, right: Floats, tolerance: float) -> Floats:  # type: ignore[no-untyped-def]
+    """Solve A x = right for a positive definite A (Hestenes & Stiefel 1952)."""
+    x = np.zeros_like(right)
+    residual = right.copy()
+    z = precondition(residual)
+    direction = z
+    energy = float(residual @ z)
+    # The energy left is the squared error in standard deviations, summed over all unknowns.
+    goal = min(tolerance**2 * energy, 1e-3 * len(right))
+    goal = max(goal, 1e-14 * energy)
+    for _ in range(400):
+        if not energy > goal:
+            break
+        image = multiply(direction)
+        curvature = float(direction @ image)
+        if not curvature > 0:
+            break
+        alpha = energy / curvature
+        x += alpha * direction
+        residual -= alpha * image
+        z = precondition(residual)
+        energy, previous = float(residual @ z), energy
+        direction = z + (energy / previous) * direction
+    return x
+
+
+def overlapping_pairs(theta: Floats) -> tuple[Ints, Ints]:
+    """Pairs of columns whose shapes overlap: indices (P,) and (P,)."""
+    if len(theta) < 2:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    width = np.exp(theta[:, LOG_WIDTH])
+    xy = theta[:, [X, Y]]
+    pairs = cKDTree(xy).query_pairs(_REACH * float(width.max()), output_type="ndarray")
+    i, j = pairs[:, 0], pairs[:, 1]
+    near = np.hypot(*(xy[i] - xy[j]).T) < _REACH * np.sqrt((width[i] ** 2 + width[j] ** 2) / 2)
+    return i[near], j[near]
+
+
+def assemble(
+    theta: Floats, count: int, windows: Windows, tiles: FloatArray, weight: FloatArray, grid: Grid
+) -> Normal:
+    """Normal matrix for weights on a padded image; `count` parameters per column."""
+    local = windows.gather(weight) * tiles
+    derivative = windows.derivatives(theta, count)
+    transposed = derivative.transpose(0, 2, 1)
+    own = derivative @ windows.second_moments(local * tiles) @ transposed
+    nodes, sums = grid.coupling(windows, local)
+    first, second = overlapping_pairs(theta)
+    cross = np.zeros((len(first), count, count))
+    for start in range(0, len(first), 8192):
+        part = slice(start, start + 8192)
+        cross[part] = _cross(theta, count, windows, weight, first[part], second[part])
+    pad = windows.pad
+    ground = grid.normal(weight[pad:-pad, pad:-pad])
+    return Normal(own, first, second, cross, nodes, derivative @ sums, ground)
+
+
+def _cross(
+    theta: Floats, count: int, windows: Windows, weight: FloatArray, i: Ints, j: Ints
+) -> Floats:
+    # The product of two shapes lies between them and is narrower than either.
+    middle = 0.5 * (theta[i] + theta[j])
+    shape = (weight.shape[0] - 2 * windows.pad, weight.shape[1] - 2 * windows.pad)
+    half = max(int(np.ceil(1.0 * windows.half)), 2)
+    between = Windows.around(middle, half, windows.pad, shape)
+    value = between.gather(weight) * between.gaussians(theta[i]) * between.gaussians(theta[j])
+    left = between.derivatives(theta[i], count)
+    right = between.derivatives(theta[j], count).transpose(0, 2, 1)
+    return np.asarray(left @ between.second_moments(value) @ right)

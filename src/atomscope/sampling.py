@@ -1,0 +1,54 @@
+"""Bringing a frame to the sampling that the detector wants, and coordinates back."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+Frame = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+
+def resample(frame: Frame, factor: float) -> Frame:
+    """Return the frame with `factor` times as many pixels along each axis.
+
+    Linear interpolation; where pixels become fewer, the kernel widens so that it
+    averages instead of skipping (no aliasing, and the noise falls).
+
+    Args:
+        frame: Values, shape (y, x).
+        factor: New pixels per old pixel, above 0.
+    """
+    if factor == 1.0:
+        return np.asarray(frame, dtype=np.float32)
+    rows = _weights(frame.shape[0], factor)
+    cols = _weights(frame.shape[1], factor)
+    half = rows @ np.asarray(frame, dtype=np.float32)
+    return np.ascontiguousarray((cols @ np.ascontiguousarray(half.T)).T)
+
+
+def to_input(xy: Floats, factor: float) -> Floats:
+    """Return positions (N, 2) of a resampled frame in px of the input frame."""
+    return (xy + 0.5) / factor - 0.5
+
+
+def to_sampled(xy: Floats, factor: float) -> Floats:
+    """Return positions (N, 2) of the input frame in px of the resampled frame."""
+    return (xy + 0.5) * factor - 0.5
+
+
+def _weights(length: int, factor: float) -> sparse.csr_matrix:
+    """Return the (new, old) matrix of triangle weights along one axis; every row sums to 1."""
+    new = max(1, int(np.ceil(length * factor - 1e-9)))
+    centre = (np.arange(new) + 0.5) / factor - 0.5
+    reach = max(1.0, 1.0 / factor)
+    taps = np.arange(int(np.ceil(2 * reach)) + 1)
+    old = np.floor(centre - reach).astype(np.intp)[:, None] + taps
+    weight = np.maximum(0.0, 1.0 - np.abs(old - centre[:, None]) / reach)
+    weight /= weight.sum(1, keepdims=True)
+    row = np.repeat(np.arange(new), len(taps))
+    col = old.clip(0, length - 1).ravel()
+    matrix = sparse.csr_matrix((weight.ravel(), (row, col)), shape=(new, length), dtype=np.float32)
+    matrix.eliminate_zeros()
+    return matrix

@@ -1,0 +1,175 @@
+"""The column spacing of a frame, found from the frame itself.
+
+The autocorrelation of a micrograph has a peak at the origin, as wide as the columns,
+and, in a crystal, peaks at the vectors between columns. The first ring gives the
+spacing, the central peak the width. Noise sits at the origin alone and is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import fft, ndimage
+
+Frame = NDArray[np.float32]
+
+FIELD = 384  # px: a larger frame is judged by several windows of this edge
+LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What a frame says about its own sampling; lengths in px of the frame.
+
+    Attributes:
+        spacing: Shortest repeat distance of the texture, or None where none stands out.
+        order: Height of the autocorrelation at that distance, 0 to 1.
+        sigma: Width of the texture's grain as the standard deviation of a Gaussian
+            column, or None where the frame is noise to the last pixel.
+    """
+
+    spacing: float | None
+    order: float
+    sigma: float | None
+
+
+def measure(frame: Frame) -> Scale:
+    """Measure spacing and width of the columns of a frame.
+
+    Args:
+        frame: Finite values, shape (y, x).
+
+    Returns:
+        The scale; all None for a constant or tiny frame.
+    """
+    if min(frame.shape) < 16 or float(frame.max()) == float(frame.min()):
+        return Scale(None, 0.0, None)
+    return _read(_autocorrelation(frame))
+
+
+def _windows(frame: Frame) -> list[Frame]:
+    """Cut up to five windows spread over the frame."""
+    height, width = (min(n, FIELD) for n in frame.shape)
+    free = [n - m for n, m in zip(frame.shape, (height, width), strict=True)]
+    if max(free) < 64:
+        return [frame[free[0] // 2 :, free[1] // 2 :][:height, :width]]
+    places = [(0.5, 0.5), (0.2, 0.2), (0.2, 0.8), (0.8, 0.2), (0.8, 0.8)]
+    corners = {(int(free[0] * a), int(free[1] * b)) for a, b in places}
+    return [frame[y : y + height, x : x + width] for y, x in sorted(corners)]
+
+
+def _autocorrelation(frame: Frame) -> NDArray[np.float64]:
+    """Return the normalised autocorrelation with the origin in the corner, shape (r, 2 r)."""
+    total: NDArray[np.float64] | None = None
+    for window in _windows(frame):
+        values = window.astype(np.float32)
+        values = values - _slow(values)
+        limit = 4 * float(values.std()) or 1.0
+        values = np.clip(values, -limit, limit)  # a few heavy atoms must not decide
+        edge = [np.hanning(n + 2)[1:-1].astype(np.float32) ** 0.5 for n in values.shape]
+        values = values * edge[0][:, None] * edge[1]
+        padded = [fft.next_fast_len(n, real=True) for n in values.shape]
+        power = np.abs(fft.rfft2(values, padded)) ** 2
+        part = fft.irfft2(power, padded).astype(np.float64)
+        part /= part[0, 0] or 1.0
+        total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _slow(values: Frame) -> Frame:
+    """Background: the frame at a thirtieth of its detail."""
+    sigma = max(6.0, min(values.shape) / 30)
+    step = int(max(1, sigma // 3))
+    small = values[: len(values) // step * step, : values.shape[1] // step * step]
+    small = small.reshape(small.shape[0] // step, step, -1, step).mean((1, 3))
+    small = ndimage.gaussian_filter(small, sigma / step)
+    rows = np.minimum(np.arange(values.shape[0]) // step, small.shape[0] - 1)
+    cols = np.minimum(np.arange(values.shape[1]) // step, small.shape[1] - 1)
+    return small[rows[:, None], cols]
+
+
+def _read(total: NDArray[np.float64]) -> Scale:
+    """Read spacing and width from an autocorrelation."""
+    reach = min(min(total.shape) // 2 - 2, 128)
+    around = np.roll(total, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1].copy()
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
+    distance = np.hypot(y, x)
+    # Line noise lives on the row through the origin: it takes no part.
+    usable = (np.abs(y) > 0) | (distance > reach)
+    profile = _radial(around, distance, usable, reach)
+    origin = _origin(profile)
+    if origin <= 0:
+        return Scale(None, 0.0, None)
+    sigma = _width(profile, origin)
+    spacing, order = _first_ring(around / origin, distance, profile / origin)
+    return Scale(spacing, order, sigma)
+
+
+def _radial(
+    around: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    usable: NDArray[np.bool_],
+    reach: int,
+) -> NDArray[np.float64]:
+    """Mean over rings of one px."""
+    ring = np.rint(distance).astype(int)
+    inside = (ring <= reach) & usable
+    total = np.bincount(ring[inside], around[inside], reach + 1)
+    count = np.bincount(ring[inside], minlength=reach + 1)
+    return np.asarray(total / np.maximum(count, 1))
+
+
+def _origin(profile: NDArray[np.float64]) -> float:
+    """Height of the central peak without the noise, from rings 1 to 2 (a parabola in r)."""
+    return float(profile[1] + (profile[1] - profile[2]) / 3)
+
+
+def _width(profile: NDArray[np.float64], origin: float) -> float | None:
+    """Grain as a Gaussian's sigma: the autocorrelation of such columns falls as exp(-r²/4σ²)."""
+    level = profile / origin
+    below = np.flatnonzero(level[1:] < np.exp(-0.5)) + 1
+    if len(below) == 0:
+        return None
+    r = int(below[0])
+    before = 1.0 if r == 1 else float(level[r - 1])
+    exact = r - 1 + (before - np.exp(-0.5)) / max(before - float(level[r]), 1e-9)
+    return float(max(exact, 0.5) / np.sqrt(2))
+
+
+def _first_ring(
+    around: NDArray[np.float64], distance: NDArray[np.float64], profile: NDArray[np.float64]
+) -> tuple[float | None, float]:
+    """Find the nearest peak of the plane that rises well out of the valley around the origin."""
+    smooth = ndimage.gaussian_filter(around, 0.7)
+    falling = np.flatnonzero(np.diff(profile[1:]) > 0)
+    start = float(falling[0] + 1) if len(falling) else 2.0
+    top = ndimage.maximum_filter(smooth, size=3) == smooth
+    top &= (distance > max(1.6, 0.7 * start)) & (distance < distance[0].min() - 1)
+    rows, cols = np.nonzero(top)
+    if len(rows) == 0:
+        return None, 0.0
+    height, radius = smooth[rows, cols], distance[rows, cols]
+    far = distance > 0.75 * distance[0].min()
+    noise = float(np.std(smooth[far])) + 1e-6
+    floor = max(0.05, 3.0 * noise, 0.45 * float(height.max()))
+    good = height > floor
+    if not good.any():
+        return None, 0.0
+    nearest = int(np.flatnonzero(good)[np.argmin(radius[good])])
+    refined = _peak(smooth, int(rows[nearest]), int(cols[nearest]))
+    centre = (np.array(smooth.shape) - 1) / 2
+    return float(np.hypot(*(refined - centre))), float(min(height[nearest], 1.0))
+
+
+def _peak(plane: NDArray[np.float64], row: int, col: int) -> NDArray[np.float64]:
+    """Vertex of the parabolas through a maximum and its neighbours along y and x."""
+    place = [float(row), float(col)]
+    for axis, step in enumerate(((1, 0), (0, 1))):
+        before, after = plane[row - step[0], col - step[1]], plane[row + step[0], col + step[1]]
+        bend = before - 2 * plane[row, col] + after
+        if bend < 0:
+            place[axis] += float(np.clip(0.5 * (before - after) / bend, -0.5, 0.5))
+    return np.array(place)
