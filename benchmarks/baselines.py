@@ -137,16 +137,16 @@ def tune_grids(
     frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
 ) -> Tuned:
     """As `tune`, from the candidates of every frame for every setting."""
-    best: tuple[float, Settings, list[Candidates]] | None = None
+    tried = []
     for at_setting in zip(*grids, strict=True):
-        settings = at_setting[0][0]
-        candidates = [c for _, c in at_setting]
-        coarse = _best_threshold(frames, candidates, settings, 10).pooled.f1
-        if best is None or coarse > best[0]:
-            best = coarse, settings, candidates
-    if best is None:
-        raise ValueError("no settings to try")
-    return _best_threshold(frames, best[2], best[1], 60)
+        settings, candidates = at_setting[0][0], [c for _, c in at_setting]
+        coarse = _best_threshold(frames, candidates, settings, 12).pooled.f1
+        tried.append((coarse, settings, candidates))
+    tried.sort(key=lambda t: -t[0])
+    finer = [
+        _best_threshold(frames, candidates, settings, 60) for _, settings, candidates in tried[:8]
+    ]
+    return max(finer, key=lambda result: result.pooled.f1)
 
 
 def score_frame(frame: Frame, xy: Array, rim: float = 0.0) -> Scores:
@@ -169,9 +169,9 @@ def _best_threshold(
     if not len(strengths):
         found = [c.xy for c in candidates]
         return Tuned(settings, 0.0, found, scores_of(frames, found))
-    # Never more than three times the number of true atoms: the rest is noise anyway.
+    # From a third to two and a half times the number of true atoms.
     atoms = sum(len(frame.truth) for frame in frames)
-    ranks = np.linspace(0.2 * atoms, 3 * atoms, n).astype(int)
+    ranks = np.geomspace(0.33 * atoms, 2.5 * atoms, n).astype(int)
     results = []
     for threshold in np.unique(strengths[np.minimum(ranks, len(strengths) - 1)]):
         found = [c.above(threshold) for c in candidates]

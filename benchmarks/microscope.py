@@ -6,6 +6,7 @@ space (no columns are put on a grid), then shaken line by line, and counted elec
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,53 @@ def view(signal: Array, xy: Array, weight: Array, pixel_size: float, width: floa
     return View(
         signal, px[inside & seen], weight[inside & seen], px[inside & ~seen], pixel_size, width
     )
+
+
+def tile(cell: Mapping[str, Array], probe: Probe, size: int, pixel_size: float, seed: int) -> View:
+    """A frame of a perfect crystal from one multislice cell (see multislice.py).
+
+    The cell is blurred by the source, refined by Fourier interpolation, repeated, and sampled in a
+    random orientation with the same line jitter as the fast model.
+    """
+    from scipy import ndimage
+
+    rng = np.random.default_rng(seed)
+    edges = np.asarray(cell["edges"], float)
+    fine, steps = _refine(np.asarray(cell["signal"], float), edges, probe.blur)
+    angle = rng.uniform(0, 2 * np.pi)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    origin = rng.uniform(0, 1, 2) * edges
+    y, x = np.mgrid[:size, :size] * pixel_size
+    x = x + rng.normal(0, LINE_JITTER, size)[:, None]
+    spots = np.stack([x, y], -1).reshape(-1, 2) @ turn.T + origin
+    signal = ndimage.map_coordinates(fine, (spots / steps)[:, ::-1].T, order=3, mode="grid-wrap")
+    signal = np.maximum(signal, 0).reshape(size, size) * pixel_size**2
+    reach = int(np.ceil(1.5 * size * pixel_size / edges.min())) + 1
+    shifts = np.mgrid[-reach : reach + 1, -reach : reach + 1].reshape(2, -1).T * edges
+    xy = ((shifts[:, None] + cell["xy"]).reshape(-1, 2) - origin) @ turn
+    weight = np.tile(cell["weight"], len(shifts))
+    inside = (np.abs(xy - size * pixel_size / 2) < size * pixel_size / 2 + 4).all(axis=1)
+    width = full_width(probe)
+    xy, weight = merge(xy[inside], weight[inside], RESOLVED * width)
+    # Electrons above the floor of the cell, shared among its columns by weight.
+    above = (fine - fine.min()).mean() * edges.prod()
+    return view(signal, xy, weight * above / cell["weight"].sum(), pixel_size, width)
+
+
+def _refine(cell: Array, edges: Array, blur: float) -> tuple[Array, Array]:
+    """Periodic image on a grid of about 0.04 Å after a Gaussian blur; the steps (x, y) in Å."""
+    height, length = cell.shape
+    shape = [
+        int(np.ceil(edge / 0.04 / n)) * n for edge, n in zip(edges[::-1], cell.shape, strict=True)
+    ]
+    k_y, k_x = np.fft.fftfreq(height, edges[1] / height), np.fft.fftfreq(length, edges[0] / length)
+    damping = np.exp(-2 * (np.pi * blur) ** 2 * (k_y[:, None] ** 2 + k_x[None, :] ** 2))
+    padded = np.zeros(shape, dtype=complex)
+    rows = np.fft.fftfreq(height, 1 / height).astype(int)
+    columns = np.fft.fftfreq(length, 1 / length).astype(int)
+    padded[np.ix_(rows, columns)] = np.fft.fft2(cell) * damping
+    fine = np.fft.ifft2(padded).real * (shape[0] * shape[1] / cell.size)
+    return fine, edges / np.array(shape[::-1])
 
 
 def shoot(view: View, name: str, electrons: float, seed: int) -> Frame:

@@ -1,6 +1,6 @@
-"""Multislice (PRISM) images of one unit cell of perfect crystals, made with abTEM.
+"""Multislice images of one unit cell of perfect crystals, made with abTEM.
 
-    peers/bin/python benchmarks/prism.py CACHE [--only NAME ...] [--quick]
+    peers/bin/python benchmarks/multislice.py CACHE [--only NAME ...] [--quick]
 
 Run it in the peers' environment. One orthogonal cell is scanned with frozen phonons, so the frames
 made from it (`frames.py`) hold channelling, crosstalk and thermal motion that the fast model
@@ -22,16 +22,16 @@ CELLS = {
     "graphene": ("graphene", [(1, 0, 0), (1, 2, 0), (0, 0, 1)], None, 80, 32),
     "hBN": ("hBN", [(1, 0, 0), (1, 2, 0), (0, 0, 1)], None, 80, 32),
     "1H-MoS2": ("1H-MoS2", [(1, 0, 0), (1, 2, 0), (0, 0, 1)], None, 80, 32),
-    "SrTiO3 [001]": ("SrTiO3", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 40, 300, 26),
-    "Si [110]": ("Si", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 40, 200, 23),
-    "GaAs [110]": ("GaAs", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 40, 200, 23),
-    "Au [110]": ("Au", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 40, 200, 23),
-    "TiO2 [001]": ("TiO2", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 40, 300, 30),
-    "MgO [100]": ("MgO", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 40, 200, 23),
+    "SrTiO3 [001]": ("SrTiO3", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 30, 300, 26),
+    "Si [110]": ("Si", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 30, 200, 23),
+    "GaAs [110]": ("GaAs", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 30, 200, 23),
+    "Au [110]": ("Au", [(1, -1, 0), (0, 0, 1), (1, 1, 0)], 30, 200, 23),
+    "TiO2 [001]": ("TiO2", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 30, 300, 30),
+    "MgO [100]": ("MgO", [(1, 0, 0), (0, 1, 0), (0, 0, 1)], 30, 200, 23),
 }
 VIBRATION = 0.08  # Å, root mean square displacement along each axis
 DETECTOR = (60, 140)  # mrad
-WINDOW = 14.0  # Å, least edge of the cell that the probe spreads in
+WINDOW = 12.0  # Å, least edge of the cell that the probe spreads in
 
 
 def orthogonal(crystal: str, axes: list[tuple[int, int, int]], thickness: float | None):
@@ -78,20 +78,23 @@ def simulate(name: str, quick: bool) -> dict[str, np.ndarray]:
     repeat = (int(np.ceil(WINDOW / width)), int(np.ceil(WINDOW / height)), 1)
     phonons = abtem.FrozenPhonons(
         cell.repeat(repeat),
-        num_configs=1 if quick else 6,
+        num_configs=1 if quick else (3 if thickness else 6),
         sigmas=VIBRATION,
         seed=zlib.crc32(name.encode()),
     )
     potential = abtem.Potential(phonons, sampling=0.07, slice_thickness=2.0)
-    waves = abtem.SMatrix(
-        potential=potential, energy=kilovolts * 1e3, semiangle_cutoff=milliradians, downsample=False
-    )
-    # A quarter of the finest detail of the probe: enough for exact Fourier interpolation.
-    step = 0.45 * waves.wavelength / (2 * milliradians * 1e-3)
+    probe = abtem.Probe(energy=kilovolts * 1e3, semiangle_cutoff=milliradians)
+    probe.grid.match(potential)
+    # Finer than half the finest detail of the image, so that Fourier interpolation is exact.
+    step = 0.45 * probe.wavelength / (2 * milliradians * 1e-3)
     points = tuple(int(np.ceil(edge / step)) for edge in (width, height))
     scan = abtem.GridScan(start=(0, 0), end=(width, height), gpts=points, endpoint=False)
-    image = waves.scan(scan, detectors=abtem.AnnularDetector(*DETECTOR)).compute(
-        progress_bar=False, scheduler="single-threaded"
+    image = probe.scan(
+        potential,
+        scan=scan,
+        detectors=abtem.AnnularDetector(*DETECTOR),
+        lazy=False,
+        max_batch=16,
     )
     signal = np.asarray(image.array, dtype=np.float32)
     if signal.ndim == 3:
@@ -116,7 +119,7 @@ def main() -> None:
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
     for name in args.only:
-        path = args.cache / f"prism_{name.replace(' ', '_')}.npz"
+        path = args.cache / f"cell_{name.replace(' ', '_')}.npz"
         if path.exists():
             continue
         start = time.perf_counter()

@@ -1,0 +1,142 @@
+"""Train AtomAI's U-Net on atomscope's training world: the same patches, step by step.
+
+    PYTHONPATH=src peers/bin/python benchmarks/atomai_train.py OUT --steps 24000 --seed 1
+    PYTHONPATH=src peers/bin/python benchmarks/atomai_train.py OUT --steps 3
+
+Patch i of step n is patch i of step n of `atomscope train universal` with the same seed. Each patch
+is scaled to 0..1 by itself, as AtomAI's `predict` scales a frame that is given alone. Masks are
+discs of 2 px radius (less where atoms are closer), the loss and optimiser are AtomAI's defaults,
+the learning rate falls from its default 1e-3 along a cosine, which only helps.
+
+Variants: `--filters N` (capacity; 16 is the default network of 594,033 parameters), `--augment`
+(AtomAI's own rotation, zoom, noise and contrast on top).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+RECIPE = Path(__file__).parents[1] / "src/atomscope/train/recipes/universal.yaml"
+TRAINING, VALIDATION = 0, 1
+
+
+def chunk(recipe: dict, seed: int, stream: int, first: int, last: int):
+    """Patches (n, 1, s, s) scaled to 0..1 and masks (n, 1, s, s) of the steps first..last-1."""
+    from atomscope.simulate.dataset import World, patch
+
+    world = World(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["world"].items()})
+    size = recipe["size"]
+    frames, masks = [], []
+    for step in range(first, last):
+        for i in range(recipe["batch"]):
+            rng = np.random.default_rng((seed, stream, step, i))
+            frame, xy = patch(rng, size, world)
+            low, high = float(frame.min()), float(frame.max())
+            frames.append((frame - low) / max(high - low, 1e-12))
+            masks.append(discs(xy, size))
+    return np.stack(frames)[:, None].astype(np.float32), np.stack(masks)[:, None]
+
+
+def discs(xy: np.ndarray, size: int, radius: float = 2.0) -> np.ndarray:
+    """Mask (s, s) of the discs around positions; closer atoms get smaller discs."""
+    from scipy.spatial import KDTree
+
+    mask = np.zeros((size, size), dtype=np.float32)
+    if not len(xy):
+        return mask
+    nearest = KDTree(xy).query(xy, k=2)[0][:, 1] if len(xy) > 1 else np.array([np.inf])
+    y, x = np.mgrid[:size, :size]
+    distance, which = KDTree(xy).query(np.stack([x, y], -1).reshape(-1, 2))
+    reach = np.minimum(radius, 0.35 * nearest)[which]
+    return (distance <= reach).reshape(size, size).astype(np.float32)
+
+
+def train(args: argparse.Namespace) -> None:
+    import torch
+    from atomai.models import Segmentor
+
+    recipe = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    torch.set_num_threads(args.threads)
+    options = {"nb_filters": args.filters}
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = Segmentor("Unet", nb_classes=1, seed=args.seed, **options)
+    parameters = sum(p.numel() for p in model.net.parameters())
+    print(f"{parameters} parameters, {args.steps} steps of {recipe['batch']} patches", flush=True)
+    augment = (
+        {"rotation": True, "zoom": True, "gauss_noise": [10, 70], "contrast": [60, 120]}
+        if args.augment
+        else {}
+    )
+    held_out = chunk(recipe, args.seed, VALIDATION, 0, 2)
+    start = time.perf_counter()
+    for first in range(0, args.steps, args.chunk):
+        last = min(first + args.chunk, args.steps)
+        frames, masks = chunk(recipe, args.seed, TRAINING, first, last)
+        rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * first / args.steps)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            model.fit(
+                frames,
+                masks,
+                *held_out,
+                training_cycles=1,
+                full_epoch=True,  # every patch once; the other mode repeats half of them
+                batch_size=recipe["batch"],
+                lr_scheduler=[rate],
+                plot_training_history=False,
+                filename="atomai",
+                **augment,
+            )
+        loss = model.loss_acc["test_loss"][-1]
+        spent = time.perf_counter() - start
+        print(f"step {last}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
+    settings = {
+        "model": "Unet",
+        "classes": 1,
+        "options": options,
+        "steps": args.steps,
+        "seed": args.seed,
+        "augment": args.augment,
+        "parameters": parameters,
+        "spacing_px": recipe["world"]["spacing"],
+        "seconds": time.perf_counter() - start,
+    }
+    torch.save(model.net.state_dict(), args.out / "weights.pt")
+    (args.out / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("out", type=Path, help="folder for the weights")
+    parser.add_argument("--steps", type=int, default=24000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--filters", type=int, default=16, help="width of the first block")
+    parser.add_argument("--augment", action="store_true")
+    parser.add_argument("--chunk", type=int, default=100, help="steps drawn at a time")
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    args.out = args.out.resolve()
+    args.out.mkdir(parents=True, exist_ok=True)
+    # AtomAI writes its own files into the working folder after every fit.
+    with tempfile.TemporaryDirectory() as scratch:
+        before = Path.cwd()
+        os.chdir(scratch)
+        try:
+            train(args)
+        finally:
+            os.chdir(before)
+
+
+if __name__ == "__main__":
+    main()
