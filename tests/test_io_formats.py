@@ -451,7 +451,7 @@ def test_other_formats_that_rosettasciio_writes(name: str, tmp_path: Path) -> No
     assert image.pixel_size == (None if name == "a.prz" else pytest.approx(0.1))
 
 
-@pytest.mark.parametrize("name", ["a.SER", "A.DM3", "a.TIFF", "renamed.bin.ser"])
+@pytest.mark.parametrize("name", ["a.SER", "A.DM3", "a.TIFF", "renamed.bin"])
 def test_capital_suffixes_and_renamed_files(name: str, tmp_path: Path) -> None:
     import tifffile
 
@@ -466,8 +466,30 @@ def test_capital_suffixes_and_renamed_files(name: str, tmp_path: Path) -> None:
 
 
 def test_renamed_file_that_cannot_be_read_says_its_right_suffix(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected \.ser"):
-        read(write_ser(tmp_path / "a.bin", U[None], 1e-11))
+    with h5py.File(tmp_path / "a.bin", "w") as file:
+        file["Version"] = 1
+    with pytest.raises(InputError, match=r"expected \.emd"):
+        read(tmp_path / "a.bin")
+
+
+def test_emi_takes_only_its_own_ser_files(tmp_path: Path) -> None:
+    for name in ("scan_1.ser", "scan_2.ser", "scan_other_1.ser", "scan_b.ser"):
+        write_ser(tmp_path / name, U[None], 1e-11)
+    (tmp_path / "scan.emi").write_bytes(b"JE")
+    assert [e.name for e in list_images(tmp_path / "scan.emi")] == ["scan_1", "scan_2"]
+
+
+def test_ser_of_diffraction_patterns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="diffraction"):
+        read(write_ser(tmp_path / "a_1.ser", U[None], 1e7))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_rosettasciio_agrees_on_ser(count: int, tmp_path: Path) -> None:
+    from rsciio.tia import file_reader
+
+    path = write_ser(tmp_path / "a_1.ser", MOVIE[:count], 1e-11)
+    np.testing.assert_array_equal(np.asarray(read(path).data), file_reader(str(path))[0]["data"])
 
 
 def test_hyperspy_spectrum_image_is_refused(tmp_path: Path) -> None:

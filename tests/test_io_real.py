@@ -70,6 +70,16 @@ def test_every_file(row: dict[str, str], shared_data: Path) -> None:
     assert any(entry.is_image for entry in list_images(path))
 
 
+def test_rosettasciio_agrees_on_ser(shared_data: Path) -> None:
+    from rsciio.tia import file_reader
+
+    for name in ("gpl_openncem/16_STOimage_1.ser", "gpl_tk_r_em/hrstem_example.ser"):
+        other = file_reader(str(shared_data / name))[0]
+        ours = read(shared_data / name)
+        np.testing.assert_array_equal(np.asarray(ours.data), other["data"])
+        assert ours.pixel_size == pytest.approx(10 * other["axes"][1]["scale"])
+
+
 def test_the_same_image_in_two_formats(shared_data: Path) -> None:
     folder = shared_data / "hambach_graphene_hrtem"
     for name in ("graphene_flower_raw", "graphene_flower_filtered"):

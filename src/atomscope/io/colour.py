@@ -55,11 +55,8 @@ def judge(picture: NDArray[Any]) -> tuple[str, tuple[str, ...]]:
     rgb = picture[::sparse, ::sparse, :3].reshape(-1, 3).astype(np.float32) / full
     coloured = float(np.mean(np.ptp(rgb, axis=1) > _GREY_SPREAD))
     if coloured < _COLOURED_PIXELS:
-        return (
-            "",
-            () if coloured == 0 else "",
-            (f"{100 * coloured:.2g} % of the pixels are coloured (scale bar, labels?).",),
-        )
+        line = f"{100 * coloured:.2g} % of the pixels are coloured (scale bar, labels?)."
+        return "", (line,) if coloured else ()
     if _spread_at_equal_brightness(rgb) < _MAP_SPREAD:
         return "", (FALSE_COLOUR,)
     return PHOTOGRAPH, ()

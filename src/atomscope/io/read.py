@@ -280,7 +280,7 @@ def _guard(path: Path, reader: str = "") -> Iterator[None]:
         told = " ".join(str(error).split())[:120] or "no details"
         if "hdf5" in told and "plugin" in told:
             raise MissingExtraError(
-                f"{path.name}: its compression needs the package hdf5plugin, which is not installed. "
+                f"{path.name}: its compression needs hdf5plugin, which is not installed. "
                 "Run: pip install hdf5plugin"
             ) from error
         raise InputError(

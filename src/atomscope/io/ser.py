@@ -87,7 +87,7 @@ def _series(
 ) -> Candidate:
     if number_type not in _TYPES or min(frame_shape) < 1:
         raise InputError(
-            f"{path.name}: numbers of type {number_type}, size {frame_shape}; expected a TIA image. "
+            f"{path.name}: type {number_type}, size {frame_shape}; expected an image of TIA. "
             "The file is damaged: copy it again."
         )
     dtype = np.dtype("<" + _TYPES[number_type])
