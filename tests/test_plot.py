@@ -69,7 +69,7 @@ def test_the_picture_is_the_frame_and_nothing_around_it(
     assert picture(path).shape[:2] == size
 
 
-@pytest.mark.parametrize("side", [300, 3000])
+@pytest.mark.parametrize("side", [300, 2500])
 def test_a_ring_stands_around_its_atom_with_y_down(tmp_path: Path, side: int) -> None:
     x, y = 0.3 * side, 0.2 * side
     path = overlay(np.zeros((side, side)), table([(x, y)]), tmp_path / "a.png", pixel_size=0.1)
@@ -107,7 +107,7 @@ def test_any_title_can_be_drawn(tmp_path: Path, title: str) -> None:
     overlay(np.zeros((30, 30)), empty(), tmp_path / "a.png", pixel_size=0.1, title=title)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     frame=stn.arrays(
         np.float32,
@@ -124,20 +124,21 @@ def test_any_frame_can_be_drawn(
 
 
 def test_dense_atoms_leave_the_image_visible(tmp_path: Path) -> None:
-    y, x = np.mgrid[0:2000:3, 0:2000:3]
+    y, x = np.mgrid[0:1200:3, 0:1200:3]
     atoms = table(np.column_stack([x.ravel(), y.ravel()]))
-    image = picture(overlay(np.zeros((2000, 2000)), atoms, tmp_path / "a.png", pixel_size=0.1))
-    share = coloured(image).mean()
-    assert 0.02 < share < 0.5
+    image = picture(overlay(np.zeros((1200, 1200)), atoms, tmp_path / "a.png", pixel_size=0.1))
+    assert 0.02 < coloured(image).mean() < 0.5
 
 
 def test_nothing_global_is_touched(tmp_path: Path) -> None:
     code = (
         "import sys, matplotlib, numpy as np\n"
         "from atomscope.plot import overlay; from atomscope.columns import empty\n"
-        "before = dict(matplotlib.rcParams)\n"
+        "def settings():\n"  # asking for the backend would load pyplot
+        "    return {k: matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend'}\n"
+        "before = settings()\n"
         f"overlay(np.zeros((9, 9)), empty(), {str(tmp_path / 'a.png')!r}, pixel_size=None)\n"
-        "assert dict(matplotlib.rcParams) == before\n"
+        "assert settings() == before\n"
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,335 @@
+"""The report: whole without a network, true to the table, deaf to hostile names."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as imageio
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atomscope.columns import conform, empty
+from atomscope.plot import grey
+from atomscope.quality import quality
+from atomscope.report import write_report
+from atomscope.report.charts import reliability_chart
+from atomscope.report.pictures import MAX_BYTES, pick_frames
+from atomscope.report.words import describe_image, percent, quality_rows
+from atomscope.types import Image
+
+SHAPE = (48, 64)
+
+
+class Page(HTMLParser):
+    """What a browser would see: tags, what they load, texts, styles and scripts."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.inside: dict[str, list[str]] = {"script": [], "style": []}
+        self._open: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in self.inside:
+            self.inside[tag].append("")
+        self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] in self.inside:
+            self.inside[self._open[-1]][-1] += data
+        else:
+            self.texts.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.texts).split())
+
+    @property
+    def loads(self) -> list[str]:
+        """Every address that the browser would fetch by itself."""
+        names = ("src", "href", "srcset", "data", "poster", "action")
+        found = [attrs[n] or "" for _, attrs in self.tags for n in names if n in attrs]
+        for style in self.inside["style"]:
+            found += re.findall(r"url\(\s*['\"]?([^'\")]+)", style)
+            found += re.findall(r"@import\s+['\"]([^'\"]+)", style)
+        return found
+
+    @property
+    def pictures(self) -> list[np.ndarray]:
+        texts = [s for s in self.inside["script"] if s.startswith('["data:image')]
+        uris = json.loads(texts[0])
+        return [imageio.imread(base64.b64decode(uri.partition(",")[2])) for uri in uris]
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The figure and its data, as the browser gets them."""
+        texts = [s for s in self.inside["script"] if '"roots"' in s and s.strip().startswith("{")]
+        return next(iter(json.loads(texts[0]).values()))
+
+
+def models(node: Any, name: str) -> list[dict[str, Any]]:
+    """All models of one kind in a document."""
+    found = []
+    if isinstance(node, dict):
+        if node.get("type") == "object" and node.get("name") == name:
+            found.append(node)
+        for inner in node.values():
+            found += models(inner, name)
+    elif isinstance(node, list):
+        for inner in node:
+            found += models(inner, name)
+    return found
+
+
+def unpack(array: dict[str, Any]) -> np.ndarray:
+    data = base64.b64decode(array["array"]["data"])
+    return np.frombuffer(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data, array["dtype"])
+
+
+def embedded_columns(page: Page) -> dict[str, np.ndarray]:
+    """The table of atoms inside the page."""
+    for source in models(page.document, "ColumnDataSource"):
+        entries = dict(source["attributes"]["data"]["entries"])
+        if "x_px" in entries:
+            return {name: unpack(array) for name, array in entries.items()}
+    raise AssertionError("no table of atoms in the page")
+
+
+def make_image(n_frames: int = 1, shape: tuple[int, int] = SHAPE, **about: Any) -> Image:
+    rng = np.random.default_rng(1)
+    data = rng.poisson(20, (n_frames, *shape)).astype(np.float32)
+    return Image(data if n_frames > 1 else data[0], **about)
+
+
+def make_atoms(n: int, n_frames: int = 1, shape: tuple[int, int] = SHAPE) -> pd.DataFrame:
+    rng = np.random.default_rng(2)
+    rows = n * n_frames
+    table = {
+        "frame": np.repeat(np.arange(n_frames), n),
+        "atom": np.tile(np.arange(n), n_frames),
+        "x_px": rng.uniform(0, shape[1] - 1, rows),
+        "y_px": rng.uniform(0, shape[0] - 1, rows),
+        "x_err_px": 0.1,
+        "y_err_px": 0.1,
+        "p": rng.beta(9, 1, rows),
+        "species": rng.choice(["C", "Si"], rows),
+        "intensity": rng.normal(100, 5, rows),
+    }
+    return conform(pd.DataFrame(table))
+
+
+def report(path: Path, image: Image, atoms: pd.DataFrame, **extra: Any) -> Page:
+    numbers = quality(atoms, image.frame_shape, image.n_frames, image.pixel_size)
+    card = {"versions": {"atomscope": "1.2.3"}, "warnings": ["look here"]}
+    write_report(path, image, atoms, quality=numbers, **{"card": card, **extra})
+    return Page(path)
+
+
+# --- no network -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_frames", [1, 5])
+def test_nothing_is_loaded_from_anywhere(tmp_path: Path, n_frames: int) -> None:
+    page = report(tmp_path / "r.html", make_image(n_frames), make_atoms(20, n_frames))
+    assert [address for address in page.loads if not address.startswith(("data:", "#"))] == []
+    assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "object", "embed", "base"})
+    assert "cdn.bokeh.org" not in page.source.split("<body>")[1]
+
+
+# --- true to the table ------------------------------------------------------------------------
+
+
+def test_coordinates_are_those_of_the_table_in_every_frame(tmp_path: Path) -> None:
+    image, atoms = make_image(4, pixel_size=0.1), make_atoms(25, 4)
+    shuffled = atoms.sample(frac=1, random_state=0)
+    columns = embedded_columns(report(tmp_path / "r.html", image, shuffled))
+    order = np.lexsort([columns["atom"], np.repeat(np.arange(4), 25)])
+    for name in ("x_px", "y_px", "x_err_px", "p", "intensity"):
+        np.testing.assert_allclose(columns[name][order], atoms[name], rtol=1e-6)
+
+
+def test_y_points_down(tmp_path: Path) -> None:
+    page = report(tmp_path / "r.html", make_image(), make_atoms(5))
+    viewer = next(
+        m for m in models(page.document, "Figure") if m["attributes"].get("name") == "viewer"
+    )
+    y = viewer["attributes"]["y_range"]["attributes"]
+    assert (y["start"], y["end"]) == (SHAPE[0] - 0.5, -0.5)
+
+
+def test_small_frames_are_embedded_as_they_are(tmp_path: Path) -> None:
+    image = make_image(3)
+    pictures = report(tmp_path / "r.html", image, make_atoms(5, 3)).pictures
+    for picture, frame in zip(pictures, image.frames(), strict=True):
+        np.testing.assert_array_equal(picture, grey(frame))
+
+
+def test_a_large_frame_is_shrunk_and_its_coordinates_are_not(tmp_path: Path) -> None:
+    shape = (2100, 4200)
+    image, atoms = make_image(shape=shape), make_atoms(50, shape=shape)
+    page = report(tmp_path / "r.html", image, atoms)
+    assert page.pictures[0].shape == (700, 1400)
+    assert "averaged over 3 × 3 pixels" in page.text
+    np.testing.assert_allclose(embedded_columns(page)["x_px"], atoms["x_px"], rtol=1e-6)
+    picture = models(page.document, "ImageURL")[0]["attributes"]
+    assert (picture["w"]["value"], picture["h"]["value"]) == (4200, 2100)
+
+
+def test_a_long_movie_is_thinned_within_its_budget_and_says_so(tmp_path: Path) -> None:
+    image = make_image(90, (256, 320))
+    page = report(tmp_path / "r.html", image, make_atoms(10, 90, (256, 320)))
+    assert len(page.pictures) == 64
+    assert "64 of 90 frames are shown" in page.text
+    assert sum(p.nbytes for p in page.pictures) <= 64 * 256 * 320
+    assert (tmp_path / "r.html").stat().st_size < 20e6
+
+
+def test_noise_that_does_not_compress_stays_within_the_budget(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    image = Image(rng.random((40, 700, 700), dtype=np.float32))
+    page = report(tmp_path / "r.html", image, make_atoms(2, 40))
+    assert 0.75 * sum(map(len, page.source.split("base64,")[1:])) < MAX_BYTES + 2e6
+    assert len(page.pictures) == 40
+
+
+def test_more_atoms_than_a_browser_bears_are_sampled_and_it_is_said(tmp_path: Path) -> None:
+    shape = (2000, 2000)
+    atoms = make_atoms(300_000, shape=shape)
+    page = report(tmp_path / "r.html", make_image(shape=shape), atoms)
+    held = embedded_columns(page)
+    assert len(held["x_px"]) == 250_000
+    assert held["x_px"].mean() == pytest.approx(atoms["x_px"].mean(), rel=0.01)
+    assert "random 83.3 % of the atoms" in page.text
+    assert "300,000" in page.text
+    assert (tmp_path / "r.html").stat().st_size < 25e6
+
+
+@given(n_frames=st.integers(1, 5000), at_most=st.integers(1, 64))
+def test_picked_frames_are_spread_evenly(n_frames: int, at_most: int) -> None:
+    picked = pick_frames(n_frames, at_most)
+    assert len(set(picked)) == len(picked) == min(n_frames, at_most)
+    assert picked[0] == 0
+    assert len(picked) == 1 or picked[-1] == n_frames - 1
+    assert np.ptp(np.diff(picked)) <= 1 if len(picked) > 1 else True
+
+
+# --- any input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_no_atoms_no_scale_no_finite_pixel(tmp_path: Path, n_frames: int) -> None:
+    shape = SHAPE if n_frames == 1 else (n_frames, *SHAPE)
+    page = report(tmp_path / "r.html", Image(np.full(shape, np.nan)), empty())
+    assert "No atoms were found" in page.text
+    assert "pixel size unknown" in page.text
+
+
+def test_only_positions_are_enough(tmp_path: Path) -> None:
+    bare = empty(rows=1).assign(x_px=3.0, y_px=4.0)
+    page = report(tmp_path / "r.html", make_image(), bare)
+    assert embedded_columns(page)["x_px"] == 3.0
+    assert "nan" not in page.text.lower()
+
+
+_EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7}}"
+
+
+def test_hostile_names_are_only_text(tmp_path: Path) -> None:
+    image = make_image(2, name=_EVIL, warnings=(_EVIL,))
+    atoms = make_atoms(4, 2).assign(species=_EVIL, flags=_EVIL, defect=_EVIL)
+    page = report(
+        tmp_path / "r.html", image, atoms, card={_EVIL: _EVIL, "list": [{_EVIL: [_EVIL]}]}
+    )
+    harmless = report(tmp_path / "h.html", make_image(2), make_atoms(4, 2))
+    assert page.text.count(_EVIL) >= 4
+    count = {name: [tag for tag, _ in p.tags].count("script") for name, p in
+             (("evil", page), ("harmless", harmless))}  # fmt: skip
+    assert count["evil"] == count["harmless"]
+    assert not [attrs for tag, attrs in page.tags if tag == "img" or "onerror" in attrs]
+    assert len(page.document["roots"]) > 1
+
+
+def test_warnings_and_card_are_shown(tmp_path: Path) -> None:
+    image = make_image(warnings=("from the file",))
+    page = report(
+        tmp_path / "r.html",
+        image,
+        make_atoms(3),
+        card={"hash": "abc", "stages": {"detect": 1.5}, "none": None, "warnings": ["from the run"]},
+    )
+    for text in ("from the file", "from the run", "abc", "detect 1.5"):
+        assert text in page.text
+    assert ("details", {"class": "card run"}) in page.tags  # folded away
+
+
+# --- words and charts -------------------------------------------------------------------------
+
+
+def test_what_is_off_is_marked_and_said(tmp_path: Path) -> None:
+    y, x = np.mgrid[2:48:4.0, 2:64:4.0]
+    xy = np.column_stack([x.ravel(), y.ravel()])
+    table = {"frame": 0, "atom": range(len(xy)), "x_px": xy[:, 0], "y_px": xy[:, 1], "p": 1.0}
+    good = conform(pd.DataFrame({**table, "x_err_px": 0.1, "y_err_px": 0.1}))
+    bad = pd.concat([good, good.head(20).assign(x_err_px=np.nan, p=0.1)], ignore_index=True)
+    rows = {row.name: row for row in quality_rows(quality(bad, SHAPE, 1))}
+    assert rows["Duplicates"].value == "20 pairs"
+    for name in ("Duplicates", "Refined", "Expected false"):
+        assert rows[name].concern
+    assert not any(row.concern for row in quality_rows(quality(good, SHAPE, 1)))
+    page = report(tmp_path / "r.html", make_image(), bad)
+    assert [attrs for tag, attrs in page.tags if tag == "tr"].count({"class": "off"}) >= 3
+
+
+def test_the_image_is_described_in_its_units() -> None:
+    facts = describe_image(make_image(7, pixel_size=0.5, modality="haadf"))
+    assert facts == ["7 frames", "64 × 48 px", "0.5 Å per pixel", "32 × 24 Å", "HAADF-STEM"]
+
+
+@given(share=st.floats(0, 1))
+def test_percent_rounds_nothing_to_none_or_all(share: float) -> None:
+    text = percent(share)
+    assert (text == "0 %") == (share == 0)
+    assert (text == "100 %") == (share == 1)
+    assert float(text.strip("<> %")) == pytest.approx(100 * share, abs=0.1)
+
+
+def test_reliability_takes_borders_or_middles_of_bins() -> None:
+    observed, counts = [0.1, None, 0.9], [5, 0, 9]
+    borders = {"bins": [0.0, 1 / 3, 2 / 3, 1.0], "observed": observed, "counts": counts}
+    middles = {"bins": [1 / 6, 0.5, 5 / 6], "observed": observed, "counts": counts}
+
+    def curve(reliability: dict[str, Any]) -> np.ndarray:
+        source = reliability_chart(reliability).renderers[-1].data_source
+        return np.column_stack([source.data["x"], source.data["y"]])
+
+    np.testing.assert_allclose(curve(borders), [[1 / 6, 0.1], [5 / 6, 0.9]])
+    np.testing.assert_allclose(curve(middles), curve(borders))
+    assert reliability_chart(None) is None
+    assert reliability_chart({"bins": [0.5], "observed": [None], "counts": [0]}) is None
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_script_of_the_page_is_sound(tmp_path: Path) -> None:
+    script = tmp_path / "page.js"
+    script.write_text(files("atomscope.report").joinpath("page.js").read_text(encoding="utf-8"))
+    subprocess.run(["node", "--check", str(script)], check=True)
