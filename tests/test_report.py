@@ -290,9 +290,9 @@ def test_what_is_off_is_marked_and_said(tmp_path: Path) -> None:
     xy = np.column_stack([x.ravel(), y.ravel()])
     table = {"frame": 0, "atom": range(len(xy)), "x_px": xy[:, 0], "y_px": xy[:, 1], "p": 1.0}
     good = conform(pd.DataFrame({**table, "x_err_px": 0.1, "y_err_px": 0.1}))
-    bad = pd.concat([good, good.head(20).assign(x_err_px=np.nan, p=0.1)], ignore_index=True)
+    bad = pd.concat([good, good.head(40).assign(x_err_px=np.nan, p=0.1)], ignore_index=True)
     rows = {row.name: row for row in quality_rows(quality(bad, SHAPE, 1))}
-    assert rows["Duplicates"].value == "20 pairs"
+    assert rows["Duplicates"].value == "40 pairs"
     for name in ("Duplicates", "Refined", "Expected false"):
         assert rows[name].concern
     assert not any(row.concern for row in quality_rows(quality(good, SHAPE, 1)))
