@@ -90,6 +90,7 @@ def test_atoms_found_twice_are_counted(share: float, rng: np.random.Generator) -
     twice = rng.permutation(xy)[: round(share * len(xy))]
     result = judge(table(np.concatenate([xy, twice + np.array([1.0, 0.5])])))
     assert result.duplicates == len(twice)
+    assert result.ordered
     assert "duplicates" in concerns(result)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.floating[Any]]
 
-_ORDERED = 0.45  # relative quartile range of spacings; 0.77 where atoms lie at random (Rayleigh)
+_ORDERED = 0.35  # relative quartile range of spacings; above 0.6 where atoms lie at random
 _GAP = 1.75  # in typical distances: one missing atom leaves a hole of about one
 _BINS = 240  # of 0.8 % of the spacing: fine enough to show the spread of a good lattice
 _MAX_CELLS = 4_000_000
@@ -110,7 +110,7 @@ def quality(
     spacings = distances[np.isfinite(distances[:, 0]), 0]
     typical = _median(_row_means(distances))
     spacing, spread = _median(spacings), _spread(spacings)
-    ordered = _is_ordered(spacings)
+    ordered = _is_ordered(distances, typical)
     duplicate = _duplicate_limit(typical, ordered, atoms)
     edges, counts = _histogram(spacings, spacing)
     error = _position_error(atoms)
@@ -184,7 +184,12 @@ def _row_means(distances: FloatArray) -> FloatArray:
     return np.asarray(sums / finite[rows].sum(axis=1))
 
 
-def _is_ordered(spacings: FloatArray) -> bool:
+def _is_ordered(distances: FloatArray, typical: float | None) -> bool:
+    if typical is None:
+        return False
+    # Beyond atoms that were found twice, which would make any lattice look varied.
+    beyond = np.where(distances < 0.3 * typical, np.inf, distances).min(axis=1)
+    spacings = beyond[np.isfinite(beyond)]
     if spacings.size < 10:
         return False
     low, middle, high = np.quantile(spacings, [0.25, 0.5, 0.75])
