@@ -54,7 +54,8 @@ def overlay(
 
     Rings stand around the atoms and shrink with their spacing; where they would cover the image
     they become dots, and where even dots would, a fair share of them is drawn and the legend
-    says so. The same input gives the same bytes.
+    says so. The picture is the frame and nothing around it, but for very narrow frames, which get
+    a dark margin to hold the words. The same input gives the same bytes.
 
     Args:
         frame: Values, shape (y, x); what is not finite is drawn black.
@@ -76,19 +77,21 @@ def overlay(
     height, width = frame.shape
     zoom = min(max_side, max(_COMFORTABLE_SIDE, height, width)) / max(height, width)
     size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
-    figure = Figure(figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI)
+    unit = min(0.011 * max(size), max(min(size) / 46, 9))  # half a line of text, in pixels
+    canvas = (max(size[0], int(46 * unit)), max(size[1], int(20 * unit)))
+    figure = Figure(figsize=(canvas[0] / _DPI, canvas[1] / _DPI), dpi=_DPI, facecolor=_INK)
     FigureCanvasAgg(figure)
-    axes = figure.add_axes((0, 0, 1, 1))
+    share = (size[0] / canvas[0], size[1] / canvas[1])
+    axes = figure.add_axes((0, 1 - share[1], *share))
     axes.set_axis_off()
     _draw_image(axes, frame, max_side)
-    unit = float(np.clip(0.011 * max(size), 5, min(size) / 12 + 3))  # half a line of text, px
     drawn = _draw_atoms(axes, atoms, zoom)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
-    _draw_scale_bar(axes, width, zoom, pixel_size, unit)
-    _draw_legend(axes, classify_colours(atoms), len(atoms), drawn, unit)
+    _draw_scale_bar(figure, scale_bar(width, pixel_size), zoom, unit)
+    _draw_legend(figure, classify_colours(atoms), len(atoms), drawn, unit)
     if title:
-        _draw_title(axes, title, size[1], unit)
+        _draw_title(figure, title, canvas, unit)
     # Without these entries the bytes depend on the picture alone.
     metadata = {"Software": None}
     return write_whole(
@@ -210,32 +213,25 @@ def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
     return int(keep.sum())
 
 
-def _draw_scale_bar(
-    axes: Any, width: int, zoom: float, pixel_size: float | None, unit: float
-) -> None:
+def _draw_scale_bar(figure: Any, bar: tuple[float, str], zoom: float, unit: float) -> None:
     from matplotlib.patches import Rectangle
     from matplotlib.transforms import IdentityTransform
 
-    length, label = scale_bar(width, pixel_size)
     pixels = IdentityTransform()
-    bar = length * zoom
-    box = (max(bar, 1.2 * unit * len(label)) + 2 * unit, 4.4 * unit)
-    left, bottom = unit, unit
-    axes.add_patch(
-        Rectangle((left, bottom), *box, transform=pixels, facecolor=_INK, alpha=0.72, linewidth=0)
+    length, label = bar[0] * zoom, bar[1]
+    width = max(length, 1.2 * unit * len(label)) + 2 * unit
+    middle = unit + width / 2
+    box = Rectangle((unit, unit), width, 4.4 * unit, facecolor=_INK, alpha=0.72)
+    line = Rectangle((middle - length / 2, 1.8 * unit), length, 0.55 * unit, facecolor="white")
+    for patch in (box, line):
+        patch.set(transform=pixels, linewidth=0)
+        figure.add_artist(patch)
+    figure.text(
+        middle, 2.75 * unit, label, transform=pixels, ha="center", va="bottom", **_text(unit)
     )
-    middle = left + box[0] / 2
-    start = (middle - bar / 2, bottom + 0.8 * unit)
-    axes.add_patch(
-        Rectangle(start, bar, 0.55 * unit, transform=pixels, facecolor="white", linewidth=0)
-    )
-    axes.text(
-        middle, bottom + 1.75 * unit, label, transform=pixels, ha="center", va="bottom",
-        **_text(unit),
-    )  # fmt: skip
 
 
-def _draw_legend(axes: Any, classes: Classes, total: int, drawn: int, unit: float) -> None:
+def _draw_legend(figure: Any, classes: Classes, total: int, drawn: int, unit: float) -> None:
     from matplotlib.lines import Line2D
 
     counts = np.bincount(classes.index, minlength=len(classes.labels))
@@ -250,7 +246,7 @@ def _draw_legend(axes: Any, classes: Classes, total: int, drawn: int, unit: floa
     if drawn < total:
         heading += f", 1 in {total / max(drawn, 1):.2g} drawn"
     font = {"family": _FONT, "size": 1.7 * unit * 72 / _DPI}
-    legend = axes.legend(
+    legend = figure.legend(
         handles=handles, title=heading, loc="lower right", frameon=True, fancybox=False,
         facecolor=_INK, edgecolor="none", framealpha=0.72, labelcolor="white", prop=font,
         borderaxespad=0.6, handletextpad=0.2, alignment="left",
@@ -259,13 +255,14 @@ def _draw_legend(axes: Any, classes: Classes, total: int, drawn: int, unit: floa
     legend.set_zorder(5)
 
 
-def _draw_title(axes: Any, title: str, height: int, unit: float) -> None:
+def _draw_title(figure: Any, title: str, canvas: tuple[int, int], unit: float) -> None:
     from matplotlib.transforms import IdentityTransform
 
-    axes.text(
-        1.6 * unit, height - 1.6 * unit, _drawable(title), transform=IdentityTransform(),
-        ha="left", va="top", bbox={"facecolor": _INK, "alpha": 0.72, "linewidth": 0},
-        **_text(unit),
+    text, most = _drawable(title), int(canvas[0] / (1.25 * unit))
+    figure.text(
+        1.6 * unit, canvas[1] - 1.6 * unit, text if len(text) <= most else text[: most - 1] + "…",
+        transform=IdentityTransform(), ha="left", va="top",
+        bbox={"facecolor": _INK, "alpha": 0.72, "linewidth": 0}, **_text(unit),
     )  # fmt: skip
 
 
