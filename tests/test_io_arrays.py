@@ -135,6 +135,29 @@ def test_frames_slice_as_numpy(key: Any) -> None:
         assert asked == [key % 4]
 
 
+@pytest.mark.parametrize("kind", ["tif", "h5", "mp4"])
+def test_frames_from_several_threads(kind: str, tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import imageio.v3 as iio
+    import tifffile
+
+    path = tmp_path / f"a.{kind}"
+    frames = np.stack([np.full((32, 32), 10 * i, "u1") for i in range(20)])
+    if kind == "tif":
+        tifffile.imwrite(path, frames, compression="zlib", photometric="minisblack")
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file["a"] = frames
+    else:
+        pytest.importorskip("imageio_ffmpeg")
+        iio.imwrite(path, frames)
+    movie = read(path)
+    with ThreadPoolExecutor(4) as pool:
+        means = [float(f.mean()) for f in pool.map(movie.frame, range(20))]
+    np.testing.assert_allclose(means, frames.mean((1, 2)), atol=3 if kind == "mp4" else 0)
+
+
 def test_frames_outside_are_refused() -> None:
     lazy = Frames((4, 12, 10), "f4", lambda i: A)
     with pytest.raises(IndexError):

@@ -303,6 +303,9 @@ def test_hdf5_paths_inside(tmp_path: Path) -> None:
     assert "/group/large" in read(path).name
     np.testing.assert_array_equal(read(f"{path}::/small").frame(0), A[:6, :6])
     np.testing.assert_array_equal(read(f"{path}::group").frame(0), A)
+    path.rename(tmp_path / "a.emd")
+    np.testing.assert_array_equal(read(f"{tmp_path / 'a.emd'}::/small").frame(0), A[:6, :6])
+    (tmp_path / "a.emd").rename(path)
     for inner, word in (("/spectrum", "spectrum"), ("/group/four", "4-D"), ("/no", "/group/large")):
         with pytest.raises(InputError, match=word):
             read(f"{path}::{inner}")

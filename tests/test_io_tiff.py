@@ -156,6 +156,16 @@ def test_several_images_in_one_file(tmp_path: Path) -> None:
     assert [e.shape for e in list_images(tmp_path / "a.tif")] == [(6, 6), (12, 10)]
 
 
+@pytest.mark.parametrize("count", [3, 4])
+def test_few_frames_that_were_saved_as_colour_planes(count: int, tmp_path: Path) -> None:
+    frames = np.stack([A + i for i in range(count)])
+    tifffile.imwrite(
+        tmp_path / "a.tif", frames, photometric="rgb", planarconfig="separate", metadata=None
+    )
+    movie = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.asarray(movie.data), frames)
+
+
 def _hot(values: np.ndarray) -> np.ndarray:
     level = values / values.max() * 3
     return (np.stack([np.clip(level - i, 0, 1) for i in range(3)], -1) * 255).astype("u1")

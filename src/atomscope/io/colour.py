@@ -16,7 +16,10 @@ LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 _GREY_SPREAD, _MAP_SPREAD = 0.06, 0.08
 _COLOURED_PIXELS = 0.05
 _SAMPLE = 1_000_000  # pixels are enough to judge by
-PHOTOGRAPH = "a colour picture whose colours are no grey scale; convert it to grey first"
+PHOTOGRAPH = (
+    "a colour picture whose colours are no grey scale; convert it to grey, "
+    "or save a stack of frames as grey pages"
+)
 FALSE_COLOUR = (
     "False colours: the brightness of the colour map is used; intensities are not linear."
 )

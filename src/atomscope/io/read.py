@@ -107,7 +107,7 @@ def _candidates(source: str | Path) -> tuple[Path, list[Candidate]]:
     path = Path(file if mark else source).expanduser()
     readers = registry.find(path)
     if mark:
-        if not any(r.candidates in (hdf.read_hdf5, hdf.read_hspy) for r in readers):
+        if not any(r.magic == registry.HDF5 for r in readers):
             raise InputError(
                 f"{source}: a path inside the file was given; expected an HDF5 file before '::'. "
                 "Name only the file, and choose with select."

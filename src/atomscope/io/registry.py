@@ -43,7 +43,7 @@ class Reader:
         return any(head[at : at + len(mark)] == mark for at, mark in self.magic)
 
 
-_HDF5 = ((0, b"\x89HDF\r\n\x1a\n"),)
+HDF5 = ((0, b"\x89HDF\r\n\x1a\n"),)
 _ZIP = ((0, b"PK\x03\x04"), (0, b"PK\x05\x06"))
 _TIFF = tuple((0, mark) for mark in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 _CREATEC = tuple((0, mark) for mark in (b"[Paramco32]", b"[Paramet32]", b"[Parameter]"))
@@ -56,10 +56,10 @@ BUILT_IN: tuple[Reader, ...] = (
     Reader("NumPy archive", numpy_files.read_npz, (".npz",), _ZIP),
     Reader("Nion Swift ndata", numpy_files.read_ndata, (".ndata", ".ndata1"), _ZIP),
     Reader("TIFF", tiff.read_tiff, (".tif", ".tiff", ".btf"), _TIFF),
-    Reader("Velox or NCEM EMD", partial(rosetta.read_rosetta, kind="emd"), (".emd",), _HDF5),
-    Reader("HyperSpy file", hdf.read_hspy, (".hspy", ".hdf5"), _HDF5),
-    Reader("HDF5", hdf.read_hdf5, (".h5", ".hf5", ".hdf5", ".hdf", ".nxs", ".he5"), _HDF5),
-    Reader("HDF5 in another EMD layout", hdf.read_other_emd, (".emd",), _HDF5),
+    Reader("Velox or NCEM EMD", partial(rosetta.read_rosetta, kind="emd"), (".emd",), HDF5),
+    Reader("HyperSpy file", hdf.read_hspy, (".hspy", ".hdf5"), HDF5),
+    Reader("HDF5", hdf.read_hdf5, (".h5", ".hf5", ".hdf5", ".hdf", ".nxs", ".he5"), HDF5),
+    Reader("HDF5 in another EMD layout", hdf.read_other_emd, (".emd",), HDF5),
     Reader("HyperSpy zarr folder", hdf.read_zspy, (".zspy", ".zarr")),
     Reader("FEI TIA ser", read_ser, (".ser",), ((0, b"II\x97\x01"),)),
     Reader("FEI TIA emi", read_emi, (".emi",)),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from atomscope.errors import MissingExtraError
 from atomscope.io import units
 from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.io.colour import is_colour
 from atomscope.io.frames import Frames
 
 # Plain resolution tags speak of printing unless the pixels are this small (Å).
@@ -55,6 +56,11 @@ def _series(
     )
     spatial = calibration.axes
     if len(shape) == 3 and series.axes.startswith("S"):
+        if not is_colour((*shape[1:], shape[0]), dtype):
+            # No camera writes colours so: three or four frames, saved by a program that guessed.
+            return replace(
+                known, axes=(Axis(), *spatial), load=lambda: _mapped(path, number, dtype)
+            )
         turned = (*shape[1:], shape[0])
         return replace(
             known,
