@@ -145,6 +145,7 @@ def analyze(
         "view": {
             "factor": view.factor,
             "contrast": "dark" if view.dark else "bright",
+            "levelled": view.level,
             "spacing_px": view.scale.spacing,
             "order": view.scale.order,
             "sigma_px": view.scale.sigma,
@@ -153,7 +154,7 @@ def analyze(
         "versions": versions(),
         "seeds": {},
         "seconds": {"read": read_s, "scale": looked_s - read_s, **spent},
-        "warnings": [*image.warnings, *view.warnings, *verdict[1]],
+        "warnings": [*image.warnings, *verdict[1]],
     }
     return Result(image, atoms, verdict[0], card)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.detect.choose import View, choose_factor, is_dark
-from atomscope.detect.prepare import Mask, fill, usable
+from atomscope.detect.prepare import Mask, fill, level, usable
 from atomscope.detect.tiles import columns, heat_map
 from atomscope.errors import InputError, UsageError
 from atomscope.models.normalise import BLOCK, normalise
@@ -170,6 +170,8 @@ def _shown(frame: FloatArray, good: Mask, view: View) -> NDArray[np.float32] | N
     values = fill(frame, good)
     if float(values.max()) == float(values.min()):
         return None
+    if view.level:
+        values = level(values)
     return normalise(resample(-values if view.dark else values, view.factor))
 
 
@@ -186,8 +188,11 @@ def _look_at(
     values = fill(frame, good)
     if min(frame.shape) < BLOCK or float(values.max()) == float(values.min()):
         return View(factor or 1.0, False, Scale(None, 0.0, None))
+    lines = image.modality == "stm"
+    if lines:
+        values = level(values)
     dark = contrast == "dark" or (contrast == "auto" and image.modality in DARK_MODALITIES)
     if contrast == "auto" and image.modality == "unknown":
         dark = is_dark(values)
     chosen, scale = choose_factor(model, -values if dark else values, image.pixel_size)
-    return View(factor or chosen, dark, scale)
+    return View(factor or chosen, dark, scale, level=lines)

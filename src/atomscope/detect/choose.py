@@ -12,12 +12,14 @@ from atomscope.detect.tiles import columns
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample
-from atomscope.scale import LEAST_SPACING, Scale, measure
+from atomscope.scale import Scale, measure
 
 Frame = NDArray[np.float32]
 
 CROP = 224  # px of the canonical sampling on which candidates are tried
-LONE_ATOM = 0.29  # Å per px at which an isolated atom has the width that the network knows
+REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
+LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
+LONE_ATOM = 0.45  # Å per px at which an isolated atom has the width that the network knows
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
 
@@ -29,17 +31,21 @@ class View:
         factor: Canonical px per px of the input.
         dark: True where the atoms are darker than their surroundings.
         scale: What the frame's autocorrelation said.
-        warnings: One line for each doubt.
+        level: True where scan lines are brought to one height first (STM).
     """
 
     factor: float
     dark: bool
     scale: Scale
-    warnings: tuple[str, ...] = ()
+    level: bool = False
 
 
 def choose_factor(model: Model, frame: Frame, pixel_size: float | None) -> tuple[float, Scale]:
-    """Choose the resampling factor by trying the candidates on a part of the frame.
+    """Choose the resampling factor of a frame.
+
+    Where columns repeat, a few factors are tried on a part of the frame and the columns
+    found have the last word on their spacing. Where nothing repeats (isolated atoms on a
+    support), the pixel size decides, or else the grain of the texture.
 
     Args:
         model: The detector.
@@ -47,15 +53,30 @@ def choose_factor(model: Model, frame: Frame, pixel_size: float | None) -> tuple
         pixel_size: Å per px of the input, or None.
     """
     scale = measure(frame)
-    trials = [(f, *_try(model, frame, f)) for f in _candidates(model, scale, pixel_size)]
+    if scale.spacing is None or scale.order < REPEATS:
+        return _without_lattice(model, scale, pixel_size), scale
+    base = model.card.spacing_px / scale.spacing
+    wanted = [base, base * 1.6]
+    if scale.sigma is not None:
+        wanted.append(LATTICE_SIGMA / scale.sigma)
+    trials = [(f, *_try(model, frame, f)) for f in _apart(wanted)]
     factor, score, nearest = max(trials, key=lambda t: t[1])
-    # Let the columns themselves have the last word on their spacing.
     if nearest is not None and not 0.72 < nearest / model.card.spacing_px < 1.45:
         again = float(np.clip(factor * model.card.spacing_px / nearest, *FACTORS))
         again_score, again_nearest = _try(model, frame, again)
-        if again_score > 0.8 * score and again_nearest is not None:
+        near_base = 0.4 < again / base < 3.2
+        if near_base and again_score > 0.8 * score and again_nearest is not None:
             factor = again
     return factor, scale
+
+
+def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:
+    """Factor at which isolated atoms have the width that the network knows."""
+    grain = model.card.sigma_px / scale.sigma if scale.sigma is not None else 1.0
+    factor = grain
+    if pixel_size is not None:  # a support coarsens the grain: it may say half or double, no more
+        factor = float(np.clip(pixel_size / LONE_ATOM, grain / 2, grain * 2))
+    return float(np.clip(factor, *FACTORS))
 
 
 def is_dark(frame: Frame) -> bool:
@@ -72,18 +93,8 @@ def is_dark(frame: Frame) -> bool:
     return float(np.mean((values / spread) ** 3)) < -1.2
 
 
-def _candidates(model: Model, scale: Scale, pixel_size: float | None) -> list[float]:
+def _apart(wanted: list[float]) -> list[float]:
     """Factors worth a trial, at least a sixth apart."""
-    wanted: list[float] = []
-    if scale.spacing is not None and scale.spacing >= LEAST_SPACING and scale.order > 0.12:
-        base = model.card.spacing_px / scale.spacing
-        wanted += [base, base * 1.6]
-    if scale.sigma is not None:
-        wanted.append(model.card.sigma_px / scale.sigma)
-    if pixel_size is not None:
-        wanted.append(pixel_size / LONE_ATOM)
-    if not wanted or pixel_size is None:
-        wanted.append(1.0)
     kept: list[float] = []
     for factor in (float(np.clip(f, *FACTORS)) for f in wanted):
         if all(abs(np.log(factor / other)) > 0.15 for other in kept):
@@ -109,15 +120,15 @@ def _nearest(xy: NDArray[np.float64]) -> list[float]:
 
 
 def _parts(frame: Frame, factor: float) -> list[Frame]:
-    """Resample the liveliest parts of a frame, each about CROP px wide afterwards."""
+    """Resample the parts of a frame with most detail, each about CROP px wide afterwards."""
     edge = int(np.ceil(CROP / factor))
     height, width = frame.shape
     if height * width <= 1.5 * edge * edge:
         return [resample(frame, factor)]
     starts = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
     cut = [frame[y : y + edge, x : x + edge] for y, x in starts]
-    lively = sorted(cut, key=lambda part: -float(part.std()))
-    return [resample(part, factor) for part in lively[:2]]
+    seen = [resample(part, factor) for part in cut]
+    return sorted(seen, key=lambda part: -float(np.diff(part, axis=1).std()))[:2]
 
 
 def _starts(length: int, edge: int) -> list[int]:

@@ -41,3 +41,8 @@ def fill(frame: FloatArray, good: Mask) -> NDArray[np.float32]:
     nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
     whole = frame[tuple(nearest)]
     return np.asarray(whole - whole.mean(dtype=np.float64), dtype=np.float32)
+
+
+def level(frame: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Take the median off every scan line: a tip's steps in height from line to line go away."""
+    return frame - np.median(frame, axis=1, keepdims=True)

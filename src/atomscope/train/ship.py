@@ -68,7 +68,7 @@ def ship(
         task=recipe.task,
         description="Finds bright columns of any lattice and isolated atoms on a support.",
         spacing_px=recipe.world.spacing,
-        sigma_px=1.9,
+        sigma_px=1.5,
         classes=("background", "column"),
         halo_px=HALO,
         least_heat=LEAST_HEAT,
