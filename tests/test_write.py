@@ -198,9 +198,14 @@ _PLAIN = st.recursive(
 )  # fmt: skip
 
 
+@settings(max_examples=60, deadline=None)
 @given(value=_PLAIN)
-def test_plain_values_stay_as_they_are(value: object) -> None:
+def test_plain_values_stay_as_they_are(
+    value: object, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     assert plain(value) == value
+    path = write_json({"value": value}, tmp_path_factory.getbasetemp() / "plain.json")
+    assert json.loads(path.read_text(encoding="utf-8")) == {"value": value}
 
 
 # --- extended XYZ -----------------------------------------------------------------------------

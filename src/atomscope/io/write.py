@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -93,6 +94,8 @@ def write_json(data: Mapping[str, Any], path: str | Path) -> Path:
         UsageError: The file cannot be written.
     """
     text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    # Lists of numbers on one line: `[` before a line break never stands inside a string.
+    text = re.sub(r"\[\n([^\[\]{}\"]*)\]", lambda found: f"[{' '.join(found[1].split())}]", text)
     return write_whole(path, lambda draft: draft.write_text(text + "\n", encoding="utf-8"))
 
 

@@ -61,20 +61,17 @@ def choose_atoms(atoms: pd.DataFrame, frames: tuple[int, ...]) -> Drawn:
 
 def make_viewer(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) -> dict[str, Any]:
     """Return the figure and the models that the page's script drives, by name."""
-    from bokeh.models import ColumnDataSource, Range1d
+    from bokeh.models import BoxZoomTool, ColumnDataSource, Range1d
     from bokeh.plotting import figure
 
     height, width = image.frame_shape
-    reach = max(height, width)
-    ranges = {
-        "x_range": Range1d(-0.5, width - 0.5, min_interval=4, max_interval=6 * reach),
-        "y_range": Range1d(height - 0.5, -0.5, min_interval=4, max_interval=6 * reach),
-    }
     viewer = figure(
-        **ranges, sizing_mode="stretch_both", min_border=0, toolbar_location="above",
-        tools="pan,box_zoom,wheel_zoom,reset,save", active_scroll="wheel_zoom",
+        x_range=Range1d(-0.5, width - 0.5), y_range=Range1d(height - 0.5, -0.5),
+        sizing_mode="stretch_both", min_border=0, toolbar_location="above",
+        tools=["pan", BoxZoomTool(match_aspect=True), "wheel_zoom", "reset", "save"],
+        active_drag="pan", active_scroll="wheel_zoom",
         output_backend="webgl" if max(drawn.counts) > _WEBGL_FROM else "canvas",
-        background_fill_color="#0d1117", outline_line_color=None, name="viewer",
+        background_fill_color="#0d1117", outline_line_color=None,
     )  # fmt: skip
     _style_axes(viewer)
     picture = ColumnDataSource({"url": [pictures.uris[0]]})
@@ -82,7 +79,7 @@ def make_viewer(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes
         url="url", x=-0.5, y=-0.5, w=pictures.size[0], h=pictures.size[1], source=picture
     )
     shown = ColumnDataSource({"x": [], "y": [], "row": [], "colour": []})
-    rings = _add_rings(viewer, shown, 0.32 * (drawn.spacing or 0.05 * reach))
+    rings = _add_rings(viewer, shown, 0.32 * (drawn.spacing or 0.05 * max(height, width)))
     _add_scale_bar(viewer, image.pixel_size)
     everything = ColumnDataSource(_columns(drawn.table, classes))
     return {"viewer": viewer, "picture": picture, "shown": shown, "everything": everything, **rings}
