@@ -1,93 +1,175 @@
-"""First version: own blocks only."""
+"""From a table of detected columns to a table of measured ones."""
+
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.ndimage import gaussian_filter, percentile_filter
-from scipy.spatial import cKDTree
+from numpy.typing import NDArray
 
 from atomscope.columns import conform
+from atomscope.errors import UsageError
 from atomscope.refine.options import RefineOptions
-from atomscope.refine.windows import LOG_WIDTH, PEAK, Floats, Windows
+from atomscope.refine.phases import Fit, fit_frame
+from atomscope.refine.start import Start, find_start
+from atomscope.refine.windows import E1, E2, LOG_WIDTH, PEAK, Floats, X, Y
 from atomscope.types import FloatArray
+
+_DEFAULT = RefineOptions()
 
 
 def refine(
     frame: FloatArray,
     atoms: pd.DataFrame,
     *,
-    options: RefineOptions = RefineOptions(),  # noqa: B008
-    mask: FloatArray | None = None,
+    options: RefineOptions = _DEFAULT,
+    mask: NDArray[np.bool_] | None = None,
     dark: bool = False,
 ) -> pd.DataFrame:
-    """Refine the columns of one frame (first version)."""
-    table = conform(atoms)
-    if len(table) == 0:
-        return table
+    """Measure positions, widths and intensities of columns, with errors, down to the noise.
+
+    All columns are fitted together as Gaussians on a smooth background, by maximum
+    likelihood (iteratively re-weighted Gauss-Newton); the errors are those of the
+    covariance, with neighbours, widths and background left free, and grow where the
+    Gaussians do not describe the image. A column that does not converge, leaves its
+    bounds or does not stand out of the noise keeps the detector's position and gets
+    the flag 'unrefined' and no errors.
+
+    Args:
+        frame: Image, shape (y, x); pixels that are not finite are left out.
+        atoms: Detected columns of this frame, with `x_px` and `y_px`.
+        options: See `RefineOptions`.
+        mask: True where a pixel may be used, shape (y, x); None for all.
+        dark: Columns are darker than the background; intensities come out negative.
+
+    Returns:
+        The table, same rows and order, with x_px, y_px, x_err_px, y_err_px, intensity,
+        intensity_err, width, background and flags filled.
+
+    Raises:
+        UsageError: The frame is not two-dimensional, the mask has another shape, or the
+            table has no positions.
+    """
     image = np.asarray(frame, dtype=np.float64)
+    if image.ndim != 2:
+        raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
+    missing = [name for name in ("x_px", "y_px") if name not in atoms]
+    if missing:
+        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+    if mask is not None and np.shape(mask) != image.shape:
+        raise UsageError(
+            f"the mask has shape {np.shape(mask)}; expected that of the frame, {image.shape}."
+        )
+    table = conform(atoms)
     usable = np.isfinite(image)
     if mask is not None:
-        usable &= mask
-    if not usable.any():
-        table["flags"] = "unrefined"
+        usable &= np.asarray(mask, dtype=bool)
+    seen = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
+    known = np.isfinite(seen).all(axis=1)
+    flags = _words(table)
+    scale = _brightness_scale(image, usable)
+    if not known.any() or scale == 0.0:
+        table["flags"] = _join(flags, {"unrefined": np.ones(len(table), dtype=bool)})
         return table
     sign = -1.0 if dark else 1.0
-    image = np.where(usable, sign * image, np.median(sign * image[usable]))
-    start: Floats = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
-    if len(start) > 1:
-        near = float(np.median(cKDTree(start).query(start, 2)[0][:, 1]))
-    else:
-        near = 12.0
-    near = float(np.clip(near, 3.0, 30.0))
-    sigma = max(near / 4.5, 0.8)
-    half = int(np.ceil(3.5 * sigma)) + 1
-    background = gaussian_filter(percentile_filter(image, 10, int(near * 2)), near)
-    theta = np.zeros((len(start), 6))
-    theta[:, :2] = start
-    theta[:, LOG_WIDTH] = np.log(sigma)
-    win = Windows.around(theta, half, half, image.shape)
-    centre = image[win.iy, win.ix]
-    theta[:, PEAK] = np.maximum(centre - background[win.iy, win.ix], 1e-3 * np.ptp(image) + 1e-12)
-    weight = np.pad(usable.astype(float), half)
-    for _ in range(options.iterations):
-        win = Windows.around(theta, half, half, image.shape)
-        tiles = win.gaussians(theta)
-        model = win.scatter(tiles * theta[:, PEAK, None, None], weight.shape)
-        resid = (np.pad(image - background, half) - model) * weight
-        d = win.derivatives(theta, 4)
-        grad = (d @ win.first_moments(win.gather(resid) * tiles)[:, :, None])[:, :, 0]
-        normal = d @ win.second_moments(win.gather(weight) * tiles**2) @ d.transpose(0, 2, 1)
-        diagonal = np.einsum("nii->ni", normal)
-        diagonal *= 1.3
-        diagonal += 1e-12 * (diagonal.max() + 1e-30)
-        step = np.linalg.solve(normal, grad[:, :, None])[:, :, 0]
-        width = np.exp(theta[:, LOG_WIDTH, None])
-        step[:, :2] = np.clip(step[:, :2], -0.3 * width, 0.3 * width)
-        step[:, 3] = np.clip(step[:, 3], -0.2, 0.2)
-        theta[:, :4] += np.nan_to_num(step)
-        theta[:, LOG_WIDTH] = np.clip(theta[:, LOG_WIDTH], np.log(0.4), np.log(3 * sigma))
-        theta[:, PEAK] = np.maximum(theta[:, PEAK], 0)
-        background = background + gaussian_filter(
-            (resid)[half:-half, half:-half], 2 * near
-        ) / np.maximum(gaussian_filter(usable.astype(float), 2 * near), 1e-3)
-    variance = np.sum(resid**2) / max(weight.sum() - 4 * len(theta), 1)
-    cov = variance * np.linalg.pinv(normal)
-    shift = np.hypot(*(theta[:, :2] - start).T)
-    error = np.sqrt(np.abs(np.einsum("nii->ni", cov)))
-    ok = (shift < options.max_shift * near) & np.isfinite(error).all(axis=1) & (theta[:, PEAK] > 0)
-    ok &= (error[:, 0] < sigma) & (error[:, 1] < sigma)
-    width = np.exp(theta[:, LOG_WIDTH])
-    intensity = 2 * np.pi * theta[:, PEAK] * width**2
-    relative = np.sqrt(
-        error[:, 2] ** 2 / np.maximum(theta[:, PEAK], 1e-30) ** 2 + 4 * error[:, 3] ** 2
-    )
-    table["x_px"] = np.where(ok, theta[:, 0], start[:, 0])
-    table["y_px"] = np.where(ok, theta[:, 1], start[:, 1])
-    table["x_err_px"] = np.where(ok, error[:, 0], np.nan)
-    table["y_err_px"] = np.where(ok, error[:, 1], np.nan)
-    table["intensity"] = sign * intensity
-    table["intensity_err"] = np.where(ok, np.abs(intensity) * relative, np.nan)
-    table["width"] = width
-    table["background"] = sign * background[win.iy, win.ix]
-    table["flags"] = np.where(ok, "", "unrefined")
+    level = float(np.median(image[usable]))
+    # Numbers near one, whatever the unit of the detector.
+    clean = np.where(usable, (image - level) * (sign / scale), 0.0)
+    weight = usable.astype(np.float64)
+    if options.weights == "poisson":
+        clean, scale, level = np.where(usable, image * sign, 0.0), 1.0, 0.0
+    start = find_start(clean, weight, seen[known], options.max_shift)
+    fit = fit_frame(clean, weight, start, options)
+    return _fill(table, flags, known, fit, start, usable, sign * scale, level)
+
+
+def _brightness_scale(image: FloatArray, usable: NDArray[np.bool_]) -> float:
+    values = image[usable]
+    if not values.size:
+        return 0.0
+    spread = float(np.std(values))
+    # Rounding of a constant image is not contrast.
+    return spread if spread > 1e-12 * float(np.max(np.abs(values))) else 0.0
+
+
+def _fill(
+    table: pd.DataFrame,
+    flags: list[set[str]],
+    known: NDArray[np.bool_],
+    fit: Fit,
+    start: Start,
+    usable: NDArray[np.bool_],
+    unit: float,
+    level: float,
+) -> pd.DataFrame:
+    covariance = fit.covariance * fit.misfit[:, None, None]
+    width, volume, gradient = _volume(fit.theta, covariance.shape[1])
+    with np.errstate(invalid="ignore"):
+        error = np.sqrt(np.einsum("nii->ni", covariance)[:, :2])
+        volume_error = np.sqrt(np.einsum("na,nab,nb->n", gradient, covariance, gradient))
+    good = fit.good & np.isfinite(error).all(axis=1) & (error.max(axis=1) < width)
+    rows = np.flatnonzero(known)
+    filled = {
+        "x_px": fit.theta[:, X],
+        "y_px": fit.theta[:, Y],
+        "x_err_px": error[:, 0],
+        "y_err_px": error[:, 1],
+        "intensity_err": np.abs(unit) * volume_error,
+    }
+    for name, values in filled.items():
+        column = table[name].to_numpy(copy=True)
+        column[rows] = np.where(good, values, column[rows] if name in ("x_px", "y_px") else np.nan)
+        table[name] = column
+    for name, values in (
+        ("intensity", unit * volume),
+        ("width", width),
+        ("background", unit * fit.ground + level),
+    ):
+        column = np.full(len(table), np.nan)
+        column[rows] = values
+        table[name] = column
+    marks = {name: np.zeros(len(table), dtype=bool) for name in ("edge", "masked", "overlap")}
+    marks["unrefined"] = np.ones(len(table), dtype=bool)
+    marks["unrefined"][rows] = ~good
+    shape = usable.shape
+    x, y = fit.theta[:, X], fit.theta[:, Y]
+    inset = np.minimum(np.minimum(x, shape[1] - 1 - x), np.minimum(y, shape[0] - 1 - y))
+    marks["edge"][rows] = inset < width
+    marks["overlap"][rows] = start.nearest < 2 * width
+    marks["masked"][rows] = _touches(x, y, width, ~usable)
+    table["flags"] = _join(flags, marks)
     return table
+
+
+def _volume(theta: Floats, p: int) -> tuple[Floats, Floats, Floats]:
+    """Width, volume 2 pi A s² / sqrt(1 - e²) and its gradient by the parameters, (N, p)."""
+    peak, square = theta[:, PEAK], np.exp(2 * theta[:, LOG_WIDTH])
+    tilt = 1 - theta[:, E1] ** 2 - theta[:, E2] ** 2
+    volume = 2 * np.pi * peak * square / np.sqrt(tilt)
+    gradient = np.zeros((len(theta), 6))
+    gradient[:, PEAK] = volume / np.maximum(peak, 1e-300)
+    gradient[:, LOG_WIDTH] = 2 * volume
+    gradient[:, E1] = volume * theta[:, E1] / tilt
+    gradient[:, E2] = volume * theta[:, E2] / tilt
+    return np.sqrt(square / np.sqrt(tilt)), volume, gradient[:, :p]
+
+
+def _touches(x: Floats, y: Floats, width: Floats, bad: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns with an unusable pixel within two widths."""
+    if not bad.any():
+        return np.zeros(len(x), dtype=bool)
+    from scipy.ndimage import distance_transform_edt
+
+    distance = distance_transform_edt(~bad)
+    return np.asarray(distance[np.rint(y).astype(int), np.rint(x).astype(int)] < 2 * width)
+
+
+def _words(table: pd.DataFrame) -> list[set[str]]:
+    ours = {"unrefined", "edge", "masked", "overlap"}
+    return [set(str(words).split()) - ours for words in table["flags"]]
+
+
+def _join(flags: list[set[str]], marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
+    for name, marked in marks.items():
+        for row in np.flatnonzero(marked):
+            flags[row].add(name)
+    return np.array([" ".join(sorted(words)) for words in flags], dtype=object)

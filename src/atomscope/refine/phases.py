@@ -1,0 +1,243 @@
+"""The order of the fit: tiles, first pass, noise, second pass, what failed, covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from atomscope.refine.background import Grid
+from atomscope.refine.covariance import marginal
+from atomscope.refine.fit import (
+    ROUNDNESS,
+    Scene,
+    State,
+    View,
+    advance,
+    first_state,
+    look,
+    resume,
+    weights,
+    width_bounds,
+)
+from atomscope.refine.noise import Noise, fit_noise, noise_sample
+from atomscope.refine.normal import Normal, assemble
+from atomscope.refine.options import RefineOptions
+from atomscope.refine.start import Start
+from atomscope.refine.windows import LOG_WIDTH, PEAK, Floats, Ints, X, Y
+from atomscope.types import FloatArray
+
+_SPREAD = {"own": 0.2, "shared": 0.003}  # of log widths about their mean, as a prior
+_COLUMNS_PER_TILE = 2500
+_NODES_PER_EDGE = 28
+_FIRST_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What came out, one entry per column.
+
+    Attributes:
+        theta: Parameters, shape (N, 6), see `windows`.
+        covariance: Of the fitted parameters, shape (N, p, p).
+        misfit: Local mean of residual² / variance, at least 1, shape (N,).
+        ground: Background under the column, shape (N,).
+        good: Converged inside all bounds, shape (N,).
+    """
+
+    theta: Floats
+    covariance: Floats
+    misfit: Floats
+    ground: Floats
+    good: FloatArray
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of the frame: rows and columns of pixels, and its columns of atoms.
+
+    Attributes:
+        box: y0, y1, x0, x1 in px, with the margin.
+        members: Columns inside the box, shape (M,).
+        core: Which of them belong to this tile alone, shape (M,).
+    """
+
+    box: tuple[int, int, int, int]
+    members: Ints
+    core: FloatArray
+
+
+def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: RefineOptions) -> Fit:
+    """Fit all columns of a frame (y, x); `image` is finite everywhere."""
+    count = len(start.xy)
+    parameters = 6 if options.elliptical else 4
+    tiles = list(_tiles(image.shape, start))
+    fit = Fit(
+        np.zeros((count, 6)),
+        np.full((count, parameters, parameters), np.nan),
+        np.ones(count),
+        np.zeros(count),
+        np.zeros(count, dtype=bool),
+    )
+    samples = []
+    for tile in tiles:
+        scene = _scene(image, usable, start, tile, start.width, 3.5, parameters)
+        state, view = _settle(scene, first_state(scene), None, options, _FIRST_STEPS)
+        fit.theta[tile.members[tile.core]] = _to_frame(state.theta[tile.core], tile)
+        seen = [scene.inner(v) for v in (view.model, view.residual, scene.usable)]
+        samples.append(noise_sample(seen[0], seen[1], seen[2])[:, :: len(tiles)])
+    tiny = (1e-7 * float(np.ptp(image))) ** 2 + 1e-300
+    noise = fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
+    width = float(np.exp(np.median(fit.theta[:, LOG_WIDTH])))
+    reach = _window_reach(fit.theta, noise, image)
+    for tile in tiles:
+        scene = _scene(image, usable, start, tile, width, reach, parameters)
+        _finish(scene, tile, fit, noise, options)
+    return fit
+
+
+def _finish(scene: Scene, tile: Tile, fit: Fit, noise: Noise, options: RefineOptions) -> None:
+    theta = _to_frame(fit.theta[tile.members], tile, back=True)
+    state, view = _settle(scene, resume(scene, theta), noise, options, options.iterations)
+    weight = weights(scene, view, noise)
+    normal = _normal(scene, state, view, weight, options)
+    good = _converged(scene, state, normal)
+    if not good.all():
+        # What failed stays where the detector put it, with the usual width, and the others
+        # are fitted around it.
+        theta = state.theta.copy()
+        theta[~good] = 0.0
+        theta[~good, :2] = scene.xy[~good]
+        theta[~good, PEAK] = np.maximum(state.theta[~good, PEAK], 1e-12)
+        theta[~good, LOG_WIDTH] = np.log(scene.width)
+        state = replace(state, theta=theta, frozen=~good, moved=np.full(len(theta), np.inf))
+        state, view = _settle(scene, state, noise, options, 3)
+        weight = weights(scene, view, noise)
+        normal = _normal(scene, state, view, weight, options)
+        good &= _converged(scene, replace(state, moved=np.zeros(len(theta))), normal)
+    covariance = marginal(normal, state.theta[:, [X, Y]], scene.width)
+    core, members = tile.core, tile.members[tile.core]
+    fit.theta[members] = _to_frame(state.theta[core], tile)
+    fit.covariance[members] = covariance[core]
+    fit.misfit[members] = _misfit(scene, view, weight)[core]
+    nodes, hy, hx = scene.grid.under(view.windows)
+    middle = view.windows.half
+    local = np.einsum("na,nb->nab", hy[:, middle], hx[:, middle]).reshape(len(nodes), -1)
+    fit.ground[members] = np.einsum("nm,nm->n", local, state.ground[nodes])[core]
+    fit.good[members] = good[core]
+
+
+def _settle(
+    scene: Scene, state: State, noise: Noise | None, options: RefineOptions, steps: int
+) -> tuple[State, View]:
+    """Step until the columns rest; without a noise model all pixels weigh the same."""
+    view = look(scene, state)
+    for k in range(steps):
+        if noise is None:
+            left = scene.inner(view.residual)
+            weight = scene.usable / max(float(np.mean(left**2)), 1e-300)
+        else:
+            weight = weights(scene, view, noise)
+        normal = _normal(scene, state, view, weight, options)
+        state, view = advance(scene, state, view, normal, weight, 0.1 if k < 2 else 0.01)
+        error = 1 / np.sqrt(np.maximum(normal.own[:, X, X], 1e-300))
+        rest = state.moved < np.maximum(0.03 * error, 1e-6 * scene.width)
+        if noise is not None and np.mean(rest) > 0.98:
+            break
+        if noise is None and np.mean(state.moved < 0.05 * scene.width) > 0.9:
+            break
+    return state, view
+
+
+def _normal(
+    scene: Scene, state: State, view: View, weight: FloatArray, options: RefineOptions
+) -> Normal:
+    bare = assemble(state.theta, scene.parameters, view.windows, view.tiles, weight, scene.grid)
+    return bare.drawn(_SPREAD[options.width] ** -2, ROUNDNESS)
+
+
+def _converged(scene: Scene, state: State, normal: Normal) -> FloatArray:
+    """Columns at rest, inside their bounds, and standing out of the noise."""
+    theta = state.theta
+    information = np.einsum("nii->ni", normal.own)
+    shift = np.hypot(*(theta[:, [X, Y]] - scene.xy).T)
+    low, high = width_bounds(scene.width)
+    error = 1 / np.sqrt(np.maximum(information, 1e-300))
+    rest = np.maximum(0.5 * error[:, X], 0.02 * scene.width)
+    good = (state.moved < rest) & (shift < 0.99 * scene.reach) & ~state.frozen
+    good &= (theta[:, LOG_WIDTH] > low + 1e-6) & (theta[:, LOG_WIDTH] < high - 1e-6)
+    good &= (theta[:, PEAK] > 2 * error[:, PEAK]) & (information[:, :PEAK] > 0).all(axis=1)
+    return np.asarray(good & np.isfinite(theta).all(axis=1))
+
+
+def _misfit(scene: Scene, view: View, weight: FloatArray) -> Floats:
+    """Residual² / variance around each column, weighed with its shape, minus its own scatter."""
+    seen = view.windows.gather(scene.usable) * view.tiles
+    chi = np.einsum("nij,nij->n", view.windows.gather(weight * view.residual**2), view.tiles)
+    total = np.maximum(np.einsum("nij->n", seen), 1e-300)
+    squares = np.einsum("nij,nij->n", seen, seen)
+    return np.asarray(np.maximum(chi / total - np.sqrt(2 * squares) / total, 1.0))
+
+
+def _window_reach(theta: Floats, noise: Noise, image: FloatArray) -> float:
+    """How far, in widths, the shape of a typical column stands out of the noise."""
+    sd = np.sqrt(float(noise.variance(np.median(image))))
+    clear = max(20 * float(np.median(theta[:, PEAK])) / max(sd, 1e-300), 2.0)
+    return float(np.clip(np.sqrt(2 * np.log(clear)), 3.3, 5.5))
+
+
+def _tiles(shape: tuple[int, ...], start: Start) -> Iterator[Tile]:
+    """Cut a large frame into tiles that overlap by a margin."""
+    height, width = shape[0], shape[1]
+    density = max(len(start.xy) / (height * width), 1e-9)
+    edge = max(min(np.sqrt(_COLUMNS_PER_TILE / density), _NODES_PER_EDGE * 8 * start.width), 32.0)
+    rows, columns = (max(1, round(length / edge)) for length in (height, width))
+    margin = int(np.ceil(max(14 * start.width, 2 * float(np.median(start.nearest)))))
+    ix = np.minimum((start.xy[:, X] * columns / width).astype(np.int64), columns - 1)
+    iy = np.minimum((start.xy[:, Y] * rows / height).astype(np.int64), rows - 1)
+    home = iy * columns + ix
+    by_y = np.argsort(start.xy[:, Y], kind="stable")
+    sorted_y = start.xy[by_y, Y]
+    for cell in np.unique(home):
+        r, c = divmod(int(cell), columns)
+        y0, y1 = max(r * height // rows - margin, 0), min((r + 1) * height // rows + margin, height)
+        x0, x1 = max(c * width // columns - margin, 0), min((c + 1) * width // columns + margin, width)
+        strip = by_y[np.searchsorted(sorted_y, y0) : np.searchsorted(sorted_y, y1 - 1, "right")]
+        inside = (start.xy[strip, X] >= x0) & (start.xy[strip, X] <= x1 - 1)
+        members = np.sort(strip[inside])
+        yield Tile((y0, y1, x0, x1), members, home[members] == cell)
+
+
+def _scene(
+    image: FloatArray,
+    usable: FloatArray,
+    start: Start,
+    tile: Tile,
+    width: float,
+    reach: float,
+    parameters: int,
+) -> Scene:
+    y0, y1, x0, x1 = tile.box
+    half = int(np.ceil(reach * width)) + 1
+    spacing = max(8 * width, 2 * half + 1)
+    offset = np.array([x0, y0], dtype=np.float64)
+    return Scene(
+        data=np.pad(image[y0:y1, x0:x1], half),
+        usable=np.pad(usable[y0:y1, x0:x1], half),
+        grid=Grid.over((y1 - y0, x1 - x0), spacing),
+        half=half,
+        pad=half,
+        xy=start.xy[tile.members] - offset,
+        reach=start.reach[tile.members],
+        width=width,
+        parameters=parameters,
+    )
+
+
+def _to_frame(theta: Floats, tile: Tile, back: bool = False) -> Floats:
+    """Move parameters from the tile's coordinates to the frame's, or back."""
+    y0, _, x0, _ = tile.box
+    moved = theta.copy()
+    moved[:, [X, Y]] += np.array([x0, y0]) * (-1.0 if back else 1.0)
+    return moved
