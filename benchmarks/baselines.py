@@ -137,24 +137,29 @@ def tune_grids(
     frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
 ) -> Tuned:
     """As `tune`, from the candidates of every frame for every setting."""
-    tried = []
+    best: tuple[float, float, Settings, list[Candidates]] | None = None
     for at_setting in zip(*grids, strict=True):
         settings, candidates = at_setting[0][0], [c for _, c in at_setting]
-        coarse = _best_threshold(frames, candidates, settings, 12).pooled.f1
-        tried.append((coarse, settings, candidates))
-    tried.sort(key=lambda t: -t[0])
-    finer = [
-        _best_threshold(frames, candidates, settings, 60) for _, settings, candidates in tried[:8]
-    ]
-    return max(finer, key=lambda result: result.pooled.f1)
+        f1, threshold = _best_threshold(frames, candidates)
+        if best is None or f1 > best[0]:
+            best = f1, threshold, settings, candidates
+    if best is None:
+        raise ValueError("no settings to try")
+    _, threshold, settings, candidates = best
+    found = [c.above(threshold) for c in candidates]
+    return Tuned(settings, threshold, found, scores_of(frames, found))
 
 
 def score_frame(frame: Frame, xy: Array, rim: float = 0.0) -> Scores:
-    """Score without blame for positions on columns that are too weak to be asked for."""
+    """Score without blame for positions on columns that are too weak to be asked for.
+
+    A frame may name a rim in px: what lies there is cut by the border and not counted.
+    """
     weak = frame.info.get("ignored", np.empty((0, 2)))
     if len(weak) and len(xy):
         pairs = match(np.concatenate([frame.truth, weak]), xy, frame.radius)
         xy = np.delete(xy, pairs.found[pairs.truth >= len(frame.truth)], axis=0)
+    rim = max(rim, frame.info.get("rim", 0.0))
     return score(frame.truth, xy, frame.radius, frame_shape=frame.data.shape, rim=rim)
 
 
@@ -163,20 +168,46 @@ def scores_of(frames: Sequence[Frame], found: Sequence[Array]) -> list[Scores]:
 
 
 def _best_threshold(
-    frames: Sequence[Frame], candidates: Sequence[Candidates], settings: Settings, n: int
-) -> Tuned:
-    strengths = np.sort(np.concatenate([c.strength for c in candidates]))[::-1]
-    if not len(strengths):
-        found = [c.xy for c in candidates]
-        return Tuned(settings, 0.0, found, scores_of(frames, found))
-    # From a third to two and a half times the number of true atoms.
-    atoms = sum(len(frame.truth) for frame in frames)
-    ranks = np.geomspace(0.33 * atoms, 2.5 * atoms, n).astype(int)
-    results = []
-    for threshold in np.unique(strengths[np.minimum(ranks, len(strengths) - 1)]):
-        found = [c.above(threshold) for c in candidates]
-        results.append(Tuned(settings, float(threshold), found, scores_of(frames, found)))
-    return max(results, key=lambda result: result.pooled.f1)
+    frames: Sequence[Frame], candidates: Sequence[Candidates]
+) -> tuple[float, float]:
+    """Best pooled F1 over all thresholds, and that threshold.
+
+    For speed every candidate is paired with its nearest true position: the optimal matching where
+    the radius is under half the distance of true positions. The final scores are exact.
+    """
+    claims = [_claims(f, c) for f, c in zip(frames, candidates, strict=True)]
+    counted = np.sort(np.concatenate([c[0] for c in claims]))[::-1]
+    first = np.sort(np.concatenate([c[1] for c in claims]))[::-1]
+    atoms = sum(c[2] for c in claims)
+    if not len(counted):
+        return 0.0, np.inf
+    true = np.searchsorted(-first, -counted, side="right")
+    found = np.searchsorted(-counted, -counted, side="right")
+    f1 = 2 * true / (found + atoms)
+    at = int(np.argmax(f1))
+    return float(f1[at]), float(counted[at])
+
+
+def _claims(frame: Frame, candidates: Candidates) -> tuple[Array, Array, int]:
+    """Strengths that count, the strongest at each true position, and the number of those."""
+    weak = frame.info.get("ignored", np.empty((0, 2)))
+    rim = frame.info.get("rim", 0.0)
+    asked = _border_distance(frame.truth, frame.data.shape) >= rim
+    if not len(candidates.xy):
+        return np.empty(0), np.empty(0), int(asked.sum())
+    places = np.concatenate([frame.truth, weak])
+    distance, which = KDTree(places).query(candidates.xy)
+    near = distance <= frame.radius
+    on_atom = near & (which < len(frame.truth))
+    counts = np.where(
+        near,
+        np.append(asked, np.zeros(len(weak), dtype=bool))[which],
+        _border_distance(candidates.xy, frame.data.shape) >= rim,
+    )
+    strongest = np.full(len(places), -np.inf)
+    use = on_atom & counts
+    np.maximum.at(strongest, which[use], candidates.strength[use])
+    return candidates.strength[counts], strongest[np.isfinite(strongest)], int(asked.sum())
 
 
 def with_gaussian_fit(frames: Sequence[Frame], tuned: Tuned) -> Tuned:

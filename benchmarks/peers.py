@@ -2,12 +2,16 @@
 
     peers/bin/python benchmarks/peers.py atomap JOBS.npz OUT.npz
     peers/bin/python benchmarks/peers.py atomai JOBS.npz OUT.npz --weights FOLDER
+    peers/bin/python benchmarks/peers.py serve JOBS.npz --weights FOLDER
 
 JOBS.npz holds `count`, `frame_0`, `frame_1`, ... and what the method needs:
 atomap: `separation_i` (px, one or more), `threshold_i` (one or more), `refine`;
 atomai: `factor_i` (zoom to the sampling the network was trained at), `stacked`.
 OUT.npz gets `xy_i` (positions in px of the frame; for Atomap one array per setting,
 `xy_i_s_t`) and `seconds_i`.
+
+serve: for speed.py; takes `frame` and `xy`, reads names of tasks (predict, predict_refine, atomap)
+line by line and answers each with the seconds it took.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import argparse
 import contextlib
 import io
 import json
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -97,21 +102,57 @@ def load_atomai(folder: Path):
     return model
 
 
+def serve(jobs: dict[str, np.ndarray], weights: Path, threads: int) -> None:
+    """Time one task per line of the input, the slow imports and a first run left out."""
+    import atomap.api as am
+    import torch
+
+    torch.set_num_threads(threads)
+    frame, xy = jobs["frame"].astype(np.float32), jobs["xy"].astype(float)
+    network = load_atomai(weights)
+
+    def fit_all() -> None:
+        lattice = am.Sublattice(xy, image=frame.astype(float))
+        lattice.find_nearest_neighbors()
+        lattice.refine_atom_positions_using_2d_gaussian(show_progressbar=False)
+
+    tasks = {
+        "predict": lambda: network.predict(frame),
+        "predict_refine": lambda: network.predict(frame, refine=True),
+        "atomap": fit_all,
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        network.predict(frame)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        start = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()):
+            tasks[line.strip()]()
+        print(time.perf_counter() - start, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("method", choices=["atomap", "atomai"])
+    parser.add_argument("method", choices=["atomap", "atomai", "serve"])
     parser.add_argument("jobs", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("--weights", type=Path, help="folder written by atomai_train.py")
+    parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     with np.load(args.jobs) as stored:
         jobs = dict(stored)
-    if args.method == "atomai" and args.weights is None:
-        parser.error("atomai needs --weights")
-    np.savez(args.out, **(atomap(jobs) if args.method == "atomap" else atomai(jobs, args.weights)))
+    if args.method != "atomap" and args.weights is None:
+        parser.error(f"{args.method} needs --weights")
+    if args.method == "serve":
+        return serve(jobs, args.weights, args.threads)
+    if args.out is None:
+        parser.error("OUT.npz is missing")
+    done = atomap(jobs) if args.method == "atomap" else atomai(jobs, args.weights)
+    np.savez(args.out, **done)
+    return None
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Scores on real micrographs with positions marked by hand.
 
-    python benchmarks/real.py DATA [--baselines-only] [--quick] [--pictures FOLDER]
+    python benchmarks/real.py DATA [--quick] [--baselines-only] [--model FOLDER] [--pictures FOLDER]
 
 DATA is the folder of real micrographs (see benchmarks/README.md). Prints Markdown tables: F1 of
 each image and pooled, ours beside two classical detectors tuned on the same images.
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from baselines import Array, Frame, Tuned, score_frame, scores_of, tune, with_gaussian_fit
+from ours import found_by
 
 from atomscope.evaluate import Scores, pool
 
@@ -55,17 +56,6 @@ def _pixels(path: Path) -> Array:
     import imageio.v3 as iio
 
     return np.asarray(iio.imread(path), dtype=float)
-
-
-def ours(frames: Sequence[Frame]) -> list[Array]:
-    """What the program finds, with no setting but the pixel size where it is known."""
-    import atomscope
-
-    found = []
-    for frame in frames:
-        atoms = atomscope.analyze(frame.data, pixel_size=frame.pixel_size).atoms
-        found.append(atoms[["x_px", "y_px"]].to_numpy(float))
-    return found
 
 
 def alone(frames: Sequence[Frame], method: str) -> list[Scores]:
@@ -131,7 +121,7 @@ def describe(name: str, tuned: Tuned) -> str:
 def run_set(label: str, frames: Sequence[Frame], args: argparse.Namespace) -> None:
     columns: dict[str, list[Scores]] = {}
     if not args.baselines_only:
-        found = ours(frames)
+        found = found_by(frames, args.model)
         columns["atomscope"] = scores_of(frames, found)
         if args.pictures:
             overlays(frames, found, args.pictures / label.replace(" ", "_"))
@@ -160,6 +150,7 @@ def main() -> None:
     parser.add_argument(
         "--baselines-only", action="store_true", help="without atomscope's detector"
     )
+    parser.add_argument("--model", help="detector in place of the built-in one")
     parser.add_argument("--alone", action="store_true", help="also tune LoG for each image alone")
     parser.add_argument("--pictures", type=Path, help="folder for overlay pictures")
     args = parser.parse_args()
