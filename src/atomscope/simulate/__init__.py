@@ -1,1 +1,1 @@
-"""TODO."""
+"""Simulated specimens and their images; everything is drawn from explicit seeds."""
