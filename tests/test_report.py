@@ -168,6 +168,16 @@ def test_coordinates_are_those_of_the_table_in_every_frame(tmp_path: Path) -> No
         np.testing.assert_allclose(columns[name][order], atoms[name], rtol=1e-6)
 
 
+def test_colours_are_the_same_on_the_image_and_in_the_charts(tmp_path: Path) -> None:
+    image, atoms = make_image(2), make_atoms(30, 2)
+    atoms["species"] = np.where(atoms["frame"] == 0, "Si", np.where(atoms["atom"] < 9, "C", "N"))
+    page = report(tmp_path / "r.html", image, atoms.sample(frac=1, random_state=1))
+    columns = embedded_columns(page)
+    order = np.lexsort([columns["atom"], np.repeat([0, 1], 30)])
+    expected = [["C", "N", "Si"].index(name) for name in atoms["species"]]
+    np.testing.assert_array_equal(columns["class"][order], expected)
+
+
 def test_y_points_down(tmp_path: Path) -> None:
     page = report(tmp_path / "r.html", make_image(), make_atoms(5))
     viewer = next(
@@ -270,7 +280,7 @@ def test_hostile_names_are_only_text(tmp_path: Path) -> None:
 
 
 def test_warnings_and_card_are_shown(tmp_path: Path) -> None:
-    image = make_image(warnings=("from the file",))
+    image = make_image(warnings=("from the file", "from the run"))
     page = report(
         tmp_path / "r.html",
         image,
@@ -279,6 +289,7 @@ def test_warnings_and_card_are_shown(tmp_path: Path) -> None:
     )
     for text in ("from the file", "from the run", "abc", "detect 1.5"):
         assert text in page.text
+    assert page.text.count("from the run") == 2  # on top and in the card
     assert ("details", {"class": "card run"}) in page.tags  # folded away
 
 

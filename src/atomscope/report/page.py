@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,14 +64,15 @@ def write_report(
     fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
     pictures = embed(image, pick_frames(image.n_frames, fitting))
     drawn = choose_atoms(atoms, pictures.frames)
-    classes = classify_colours(drawn.table)
+    every = classify_colours(atoms)
+    classes = replace(every, index=every.index[drawn.table.index])
     models = make_viewer(image, drawn, pictures, classes)
-    figures, mark = _charts(image, atoms, quality, reliability)
+    figures, mark = _charts(image, atoms, every, quality, reliability)
     details = plain(card)
     words = {
         "name": image.name,
         "facts": describe_image(image),
-        "warnings": [*image.warnings, *details.get("warnings", ())],
+        "warnings": list(dict.fromkeys([*image.warnings, *(details.get("warnings") or ())])),
         "rows": quality_rows(quality),
         "classes": _legend(classes),
         "notes": _notes(image, drawn, pictures),
@@ -123,14 +125,18 @@ _TITLES = {
 
 
 def _charts(
-    image: Image, atoms: pd.DataFrame, quality: Quality, reliability: Mapping[str, Any] | None
+    image: Image,
+    atoms: pd.DataFrame,
+    classes: Classes,
+    quality: Quality,
+    reliability: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], Any]:
     """Return the charts that have something to show, and the mark of the shown frame."""
     frames, mark = charts.frames_chart(atoms, image.n_frames)
     found = {
         "frames": frames,
         "spacings": charts.spacing_chart(quality),
-        "intensities": charts.intensity_chart(atoms, classify_colours(atoms)),
+        "intensities": charts.intensity_chart(atoms, classes),
         "reliability": charts.reliability_chart(reliability),
     }
     return {name: chart for name, chart in found.items() if chart is not None}, mark

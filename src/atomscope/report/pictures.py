@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 
-import imageio.v3 as imageio
 import numpy as np
 
 from atomscope.plot import grey, shrink, shrink_factor
@@ -70,6 +69,8 @@ def _encode_all(image: Image, frames: tuple[int, ...], factor: int) -> tuple[str
 
 
 def _encode(frame: FloatArray, lossless: bool) -> bytes:
+    import imageio.v3 as imageio
+
     if lossless:
         return imageio.imwrite("<bytes>", grey(frame), extension=".png")
     return imageio.imwrite("<bytes>", grey(frame), extension=".jpeg", quality=85)

@@ -25,7 +25,7 @@ class Drawn:
     """The atoms that the page holds.
 
     Attributes:
-        table: Their rows, sorted by frame.
+        table: Their rows with their old index, sorted by frame.
         starts: First row of each shown frame, and the end, shape (frames + 1,).
         counts: Atoms of each shown frame before thinning.
         spacing: Median distance (px) to the nearest neighbour in the first shown frame that has
@@ -95,7 +95,7 @@ def _sample(rows: pd.DataFrame, limit: int) -> pd.DataFrame:
 def _stack(parts: list[pd.DataFrame]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts)
 
 
 def _columns(table: pd.DataFrame, classes: Classes) -> dict[str, Any]:
