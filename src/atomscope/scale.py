@@ -26,8 +26,9 @@ class Scale:
     Attributes:
         spacing: Shortest repeat distance of the texture, or None where none stands out.
         order: Height of the autocorrelation at that distance, 0 to 1.
-        sigma: Width of the texture's grain as the standard deviation of a Gaussian
-            column, or None where the frame is noise to the last pixel.
+        sigma: Width of the texture's grain as the standard deviation of an isolated
+            Gaussian column (in a dense lattice it comes out smaller), or None where
+            the frame is noise to the last pixel.
     """
 
     spacing: float | None

@@ -1,0 +1,65 @@
+"""The scale of a frame is found from the frame itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from atomscope.sampling import resample, to_input, to_sampled
+from atomscope.scale import measure
+from atomscope.simulate.imaging import render
+from worlds import HEXAGONAL, HONEYCOMB, SQUARE, lattice_frame
+
+
+@pytest.mark.parametrize("spacing", [4.0, 7.0, 12.0, 25.0, 45.0])
+@pytest.mark.parametrize("cell", [SQUARE, (HEXAGONAL, np.zeros((1, 2)))], ids=["square", "hexagonal"])
+def test_spacing_of_simple_lattices(spacing, cell):
+    frame, _ = lattice_frame(size=320, spacing=spacing, cell=cell, dose=30)
+    found = measure(frame)
+    assert found.spacing == pytest.approx(spacing, rel=0.04)
+    assert found.order > 0.4
+
+
+@pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
+def test_grain_of_isolated_atoms_is_their_width(sigma, rng):
+    xy = rng.uniform(0, 400, (60, 2))
+    frame = render(xy, np.ones(60), sigma, (400, 400)) + rng.normal(0, 0.15, (400, 400))
+    assert measure(frame).sigma == pytest.approx(sigma, rel=0.35)
+
+
+def test_honeycomb_gives_bond_or_cell_but_no_harmonic():
+    frame, _ = lattice_frame(size=320, spacing=11.0, cell=HONEYCOMB, dose=60)
+    found = measure(frame).spacing
+    assert min(abs(found - 11.0), abs(found - 11.0 * np.sqrt(3))) < 0.6
+
+
+def test_gain_offset_and_tilt_do_not_matter():
+    frame, _ = lattice_frame(size=256, spacing=10)
+    tilted = -5.0 + 3.0 * frame + np.linspace(0, 500, 256)
+    assert measure(tilted).spacing == pytest.approx(measure(frame).spacing, rel=0.02)
+
+
+def test_noise_has_no_spacing(rng):
+    orders = [measure(rng.normal(size=(256, 256))).order for _ in range(5)]
+    assert max(orders) < 0.2 or measure(rng.normal(size=(256, 256))).sigma is None
+
+
+@pytest.mark.parametrize("shape", [(1, 50), (3, 3), (15, 200)])
+def test_tiny_and_constant_frames_say_nothing(shape):
+    assert measure(np.zeros(shape)).spacing is None
+    assert measure(np.full((64, 64), 3.0)).spacing is None
+
+
+@pytest.mark.parametrize("factor", [0.21, 0.5, 0.83, 1.0, 1.7, 3.0])
+def test_resampled_structure_lies_where_the_coordinates_say(factor):
+    y, x = np.mgrid[:90, :120]
+    frame = np.exp(-((x - 61.3) ** 2 + (y - 40.7) ** 2) / (2 * 7.0**2))
+    small = resample(frame, factor)
+    rows, cols = np.mgrid[: small.shape[0], : small.shape[1]]
+    centre = np.array([[(small * cols).sum(), (small * rows).sum()]]) / small.sum()
+    np.testing.assert_allclose(to_input(centre, factor), [[61.3, 40.7]], atol=0.08)
+    np.testing.assert_allclose(to_sampled(to_input(centre, factor), factor), centre)
+
+
+def test_resampling_keeps_constants():
+    np.testing.assert_allclose(resample(np.full((33, 21), 4.0), 0.37), 4.0, rtol=1e-5)
