@@ -12,7 +12,9 @@ from worlds import HEXAGONAL, HONEYCOMB, SQUARE, lattice_frame
 
 
 @pytest.mark.parametrize("spacing", [4.0, 7.0, 12.0, 25.0, 45.0])
-@pytest.mark.parametrize("cell", [SQUARE, (HEXAGONAL, np.zeros((1, 2)))], ids=["square", "hexagonal"])
+@pytest.mark.parametrize(
+    "cell", [SQUARE, (HEXAGONAL, np.zeros((1, 2)))], ids=["square", "hexagonal"]
+)
 def test_spacing_of_simple_lattices(spacing, cell):
     frame, _ = lattice_frame(size=320, spacing=spacing, cell=cell, dose=30)
     found = measure(frame)

@@ -60,9 +60,7 @@ def test_poisson_noise_has_the_stated_strength(rng):
 def test_jitter_keeps_the_mean_position(rng):
     frame = imaging.render(np.array([[32.0, 32.0]]), np.ones(1), 3.0, (64, 64))
     x = np.arange(64)
-    shifts = [
-        (imaging.scan_jitter(frame, rng, 0.5).sum(0) @ x) / frame.sum() for _ in range(50)
-    ]
+    shifts = [(imaging.scan_jitter(frame, rng, 0.5).sum(0) @ x) / frame.sum() for _ in range(50)]
     assert np.mean(shifts) == pytest.approx(32.0, abs=0.06)
 
 

@@ -8,6 +8,7 @@ spacing, the central peak the width. Noise sits at the origin alone and is left 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from scipy import fft, ndimage
 Frame = NDArray[np.float32]
 
 FIELD = 384  # px: a larger frame is judged by several windows of this edge
+REACH = 96  # px: spacings beyond are no columns of this frame
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
 
 
@@ -25,6 +27,7 @@ class Scale:
 
     Attributes:
         spacing: Shortest repeat distance of the texture, or None where none stands out.
+        too_fine: True where the strongest repeat is shorter than LEAST_SPACING.
         order: Height of the autocorrelation at that distance, 0 to 1.
         sigma: Width of the texture's grain as the standard deviation of an isolated
             Gaussian column (in a dense lattice it comes out smaller), or None where
@@ -34,6 +37,7 @@ class Scale:
     spacing: float | None
     order: float
     sigma: float | None
+    too_fine: bool = False
 
 
 def measure(frame: Frame) -> Scale:
@@ -47,37 +51,45 @@ def measure(frame: Frame) -> Scale:
     """
     if min(frame.shape) < 16 or float(frame.max()) == float(frame.min()):
         return Scale(None, 0.0, None)
-    return _read(_autocorrelation(frame))
+    power = _power(frame)
+    if _too_fine(power):
+        return Scale(None, 0.0, None, too_fine=True)
+    return _read(fft.irfft2(power, (power.shape[0], 2 * (power.shape[1] - 1))))
 
 
 def _windows(frame: Frame) -> list[Frame]:
-    """Cut up to five windows spread over the frame."""
-    height, width = (min(n, FIELD) for n in frame.shape)
+    """Cut up to three windows of even sides along the frame's diagonal."""
+    height, width = (min(n, FIELD) // 2 * 2 for n in frame.shape)
     free = [n - m for n, m in zip(frame.shape, (height, width), strict=True)]
-    if max(free) < 64:
-        return [frame[free[0] // 2 :, free[1] // 2 :][:height, :width]]
-    places = [(0.5, 0.5), (0.2, 0.2), (0.2, 0.8), (0.8, 0.2), (0.8, 0.8)]
-    corners = {(int(free[0] * a), int(free[1] * b)) for a, b in places}
-    return [frame[y : y + height, x : x + width] for y, x in sorted(corners)]
+    shares = (0.5,) if max(free) < 64 else (0.1, 0.5, 0.9)
+    corners = [(int(free[0] * a), int(free[1] * a)) for a in shares]
+    return [frame[y : y + height, x : x + width] for y, x in corners]
 
 
-def _autocorrelation(frame: Frame) -> NDArray[np.float64]:
-    """Return the normalised autocorrelation with the origin in the corner, shape (r, 2 r)."""
-    total: NDArray[np.float64] | None = None
+def _power(frame: Frame) -> Frame:
+    """Return the mean power spectrum (half plane) of a few windows, each with the same say."""
+    total: Frame | None = None
     for window in _windows(frame):
-        values = window.astype(np.float32)
-        values = values - _slow(values)
+        values = np.asarray(window - window.mean(), dtype=np.float32)
+        values -= _slow(values)
         limit = 4 * float(values.std()) or 1.0
         values = np.clip(values, -limit, limit)  # a few heavy atoms must not decide
-        edge = [np.hanning(n + 2)[1:-1].astype(np.float32) ** 0.5 for n in values.shape]
-        values = values * edge[0][:, None] * edge[1]
-        padded = [fft.next_fast_len(n, real=True) for n in values.shape]
-        power = np.abs(fft.rfft2(values, padded)) ** 2
-        part = fft.irfft2(power, padded).astype(np.float64)
-        part /= part[0, 0] or 1.0
+        edge = [np.sqrt(np.hanning(n + 2)[1:-1]).astype(np.float32) for n in values.shape]
+        values *= edge[0][:, None] * edge[1]
+        part = np.square(np.abs(fft.rfft2(values)))
+        part /= float(part.sum()) or 1.0
         total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def _too_fine(power: Frame) -> bool:
+    """Tell whether the strongest peak of the spectrum lies beyond the finest allowed spacing."""
+    wave_y, wave_x = fft.fftfreq(power.shape[0]), np.linspace(0, 0.5, power.shape[1])
+    inner = power[:, 1:-1]  # errors from line to line live on the border columns
+    row, col = np.unravel_index(int(np.argmax(inner)), inner.shape)
+    finest = float(np.hypot(wave_y[row], wave_x[col + 1])) > 1 / LEAST_SPACING
+    return finest and float(inner[row, col]) > 60 * float(inner.mean())
 
 
 def _slow(values: Frame) -> Frame:
@@ -92,10 +104,11 @@ def _slow(values: Frame) -> Frame:
     return small[rows[:, None], cols]
 
 
-def _read(total: NDArray[np.float64]) -> Scale:
-    """Read spacing and width from an autocorrelation."""
-    reach = min(min(total.shape) // 2 - 2, 128)
-    around = np.roll(total, (reach, reach), (0, 1))[: 2 * reach + 1, : 2 * reach + 1].copy()
+def _read(total: NDArray[Any]) -> Scale:
+    """Read spacing and width from an autocorrelation with its origin in the corner."""
+    reach = min(min(total.shape) // 2 - 2, REACH)
+    step = np.arange(-reach, reach + 1)
+    around = total[np.ix_(step, step)].astype(np.float64)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     distance = np.hypot(y, x)
     # Line noise lives on the row through the origin: it takes no part.
@@ -153,9 +166,7 @@ def _first_ring(
     if len(rows) == 0:
         return None, 0.0
     height, radius = smooth[rows, cols], distance[rows, cols]
-    far = distance > 0.75 * distance[0].min()
-    noise = float(np.std(smooth[far])) + 1e-6
-    floor = max(0.05, 3.0 * noise, 0.45 * float(height.max()))
+    floor = max(0.05, 0.45 * float(height.max()))
     good = height > floor
     if not good.any():
         return None, 0.0

@@ -21,8 +21,6 @@ def train_and_ship(recipe: str, out: Path, *, workers: int, threads: int, device
     # drawing processes must not fight with the training for the cores
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
-        import torch
-
         from atomscope.train.run import train
         from atomscope.train.settings import TrainingRecipe
         from atomscope.train.ship import ship
@@ -32,8 +30,7 @@ def train_and_ship(recipe: str, out: Path, *, workers: int, threads: int, device
         ) from error
     path = RECIPES / f"{recipe}.yaml"
     plan = TrainingRecipe.load(path if path.is_file() else Path(recipe))
-    torch.set_num_threads(max(1, threads))
-    weights = train(plan, out, workers=workers, device=device)
+    weights = train(plan, out, workers=workers, threads=threads, device=device)
     card = ship(plan, weights, out / "model", commit=_commit())
     print(f"{out / 'model'}: {card.scores}")
 

@@ -97,11 +97,10 @@ def look(
     dark = sum(v.dark for v in views) * 2 > len(views)
     middle = sorted(views, key=lambda v: v.factor)[len(views) // 2]
     view = replace(middle, dark=dark)
-    spacing = view.scale.spacing
-    if spacing is not None and spacing < LEAST_SPACING and view.scale.order > 0.3:
+    if sum(v.scale.too_fine for v in views) * 2 > len(views):
         raise InputError(
-            f"{image.name}: the columns repeat every {spacing:.1f} px; expected "
-            f"{LEAST_SPACING} px or more. Record at a higher magnification."
+            f"{image.name}: the pattern repeats in less than {LEAST_SPACING} px; expected columns "
+            "at least that far apart. Record at a higher magnification."
         )
     return view
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from atomscope.detect.tiles import columns
@@ -16,6 +17,7 @@ from atomscope.scale import Scale, measure
 
 Frame = NDArray[np.float32]
 
+DARK_FIELD = 640  # px in the middle of a frame that decide between dark and bright
 CROP = 224  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
@@ -85,8 +87,10 @@ def is_dark(frame: Frame) -> bool:
     A lattice that is barely resolved can have a skew down to -0.8 with bright atoms
     (three beams of a honeycomb), so only what lies well below counts as dark.
     """
-    values = normalise(frame)
-    values = values - values.mean()
+    top, left = (max(0, (n - DARK_FIELD) // 2) for n in frame.shape)
+    part = normalise(frame[top : top + DARK_FIELD, left : left + DARK_FIELD])
+    values = ndimage.gaussian_filter(np.sinh(part), 1.0)
+    values -= values.mean()
     spread = float(values.std())
     if spread == 0:
         return False

@@ -9,6 +9,7 @@ from scipy import ndimage
 from atomscope.types import FloatArray
 
 Mask = NDArray[np.bool_]
+MOST_DEAD = 0.6  # share of constant lines beyond which the frame is striped, not damaged
 
 
 def usable(frame: FloatArray) -> Mask:
@@ -23,10 +24,11 @@ def usable(frame: FloatArray) -> Mask:
         return good
     rows = np.ptp(values, axis=1) == 0
     cols = np.ptp(values, axis=0) == 0
-    if rows.all() or cols.all():  # constant, or true stripes: no line is worse than another
-        return good
-    good = good & ~rows[:, None]
-    return good & ~cols[None, :]
+    if rows.mean() < MOST_DEAD:
+        good = good & ~rows[:, None]
+    if cols.mean() < MOST_DEAD:
+        good = good & ~cols[None, :]
+    return good
 
 
 def fill(frame: FloatArray, good: Mask) -> NDArray[np.float32]:

@@ -23,7 +23,9 @@ from atomscope.train.settings import TrainingRecipe
 FIELDS = ("step", "train_loss", "validation_loss", "heat_loss", "offset_px", "seconds")
 
 
-def train(recipe: TrainingRecipe, out: Path, *, workers: int = 2, device: str = "cpu") -> Path:
+def train(
+    recipe: TrainingRecipe, out: Path, *, workers: int = 1, threads: int = 1, device: str = "cpu"
+) -> Path:
     """Train a detector and keep the best weights by validation loss.
 
     A run that was stopped goes on from its last checkpoint in `out`.
@@ -32,6 +34,7 @@ def train(recipe: TrainingRecipe, out: Path, *, workers: int = 2, device: str = 
         recipe: What to train.
         out: Folder for checkpoints (safetensors) and metrics.csv.
         workers: Processes that draw patches.
+        threads: Threads of the training; with as many as cores, the drawing slows it down.
         device: A torch device.
 
     Returns:
@@ -42,6 +45,7 @@ def train(recipe: TrainingRecipe, out: Path, *, workers: int = 2, device: str = 
     """
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
+    torch.set_num_threads(max(1, threads))
     torch.manual_seed(recipe.seed)
     network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     mean = AveragedModel(

@@ -1,0 +1,190 @@
+"""Laws of detection: known truth, symmetry, gain, size, and honest silence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial import cKDTree
+
+from atomscope.detect import class_map, detect
+from atomscope.detect.choose import is_dark
+from atomscope.detect.prepare import fill, usable
+from atomscope.errors import InputError, UsageError
+from atomscope.evaluate import score
+from atomscope.simulate.imaging import amorphous, render
+from atomscope.types import Image
+from worlds import HEXAGONAL, HONEYCOMB, SQUARE, inner, lattice_frame
+
+CELLS = {"honeycomb": HONEYCOMB, "square": SQUARE, "hexagonal": (HEXAGONAL, np.zeros((1, 2)))}
+
+
+def points(frame, **options):
+    return detect(frame, **options)[["x_px", "y_px"]].to_numpy()
+
+
+def inner_f1(truth, found, shape, margin, radius):
+    near = inner(truth, shape, margin)
+    tested = inner(found, shape, margin - radius)  # a true one may lie just outside the margin
+    hits = score(near, tested, radius).tp
+    false = len(tested) - score(inner(truth, shape, margin - 2 * radius), tested, radius).tp
+    return 2 * hits / (len(near) + hits + false)
+
+
+@pytest.mark.parametrize("spacing", [5.0, 8.0, 14.0, 26.0])
+@pytest.mark.parametrize("cell", CELLS, ids=list(CELLS))
+def test_lattices_of_any_scale_are_found_whole(cell, spacing):
+    size = max(128, int(16 * spacing))
+    frame, truth = lattice_frame(size=size, spacing=spacing, cell=CELLS[cell], dose=150)
+    found = points(frame)
+    assert inner_f1(truth, found, frame.shape, spacing, 0.25 * spacing) > 0.99
+
+
+def test_gain_offset_and_number_type_do_not_matter():
+    frame, _ = lattice_frame(size=160, dose=60)
+    expected = points(frame)
+    for changed in (frame * 7.5 - 3e4, frame.astype(">u2"), frame.astype(np.float32), frame / 1e9):
+        found = points(changed)
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+@pytest.mark.parametrize("turn", range(1, 4))
+def test_turned_frames_give_turned_columns(turn):
+    frame, truth = lattice_frame(size=160, dose=100)
+    found = points(np.rot90(frame, turn).copy())
+    for _ in range(turn):  # turn the coordinates back, a quarter at a time
+        found = np.stack([159 - found[:, 1], found[:, 0]], axis=1)
+    assert inner_f1(truth, found, frame.shape, 12, 2.5) > 0.99
+
+
+def test_mirrored_frame_gives_mirrored_columns():
+    frame, truth = lattice_frame(size=160, dose=100)
+    found = points(frame[:, ::-1].copy())
+    found[:, 0] = 159 - found[:, 0]
+    assert inner_f1(truth, found, frame.shape, 12, 2.5) > 0.99
+
+
+def test_dark_atoms_are_the_bright_ones_of_the_negative():
+    frame, _ = lattice_frame(size=160, dose=100)
+    np.testing.assert_allclose(
+        points(-frame, contrast="dark"), points(frame, contrast="bright"), atol=0.02
+    )
+
+
+def test_isolated_dark_atoms_are_noticed(rng):
+    xy = rng.uniform(10, 150, (14, 2))
+    frame = 1 - 0.8 * render(xy, np.ones(14), 2.2, (160, 160)) + rng.normal(0, 0.04, (160, 160))
+    assert is_dark(frame)
+    assert not is_dark(1 - frame)
+    assert score(xy, points(frame), 3).recall > 0.8
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=list(CELLS))
+def test_bright_lattices_are_never_taken_for_dark(cell):
+    for blur in (8.0, 12.0):
+        frame, _ = lattice_frame(size=160, spacing=blur, cell=CELLS[cell], dose=300)
+        assert not is_dark(frame)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 131), (200, 97), (1100, 90)])
+def test_odd_and_narrow_sizes(shape):
+    frame, truth = lattice_frame(shape=shape, spacing=9.0, dose=150)
+    assert inner_f1(truth, points(frame), shape, 9, 2.3) > 0.99
+
+
+def test_tiles_leave_no_seam(monkeypatch):
+    from atomscope.detect import tiles
+
+    frame, _ = lattice_frame(size=400, spacing=8.0, dose=100)
+    whole = points(frame, factor=1.0)
+    monkeypatch.setattr(tiles, "TILE", 128)
+    parts = points(frame, factor=1.0)
+    assert abs(len(parts) - len(whole)) <= 2
+    distance = cKDTree(whole).query(parts)[0]
+    assert np.quantile(distance, 0.99) < 0.1
+
+
+def test_frames_of_a_movie_are_normalised_on_their_own():
+    frame, _ = lattice_frame(size=128, dose=150)
+    table = detect(np.stack([frame, frame * 40 + 9, frame]))
+    groups = [g[["x_px", "y_px"]].to_numpy() for _, g in table.groupby("frame")]
+    np.testing.assert_allclose(groups[1], groups[0], atol=0.02)
+    np.testing.assert_allclose(groups[2], groups[0])
+
+
+def test_noise_and_amorphous_support_are_not_answered_with_atoms(rng):
+    area = 256 * 256 / 64  # cells as large as a column at canonical sampling
+    for _ in range(4):
+        assert len(points(rng.normal(size=(256, 256)))) < 0.01 * area
+        texture = amorphous(rng, (256, 256), 2.0, 2.0) + rng.normal(0, 0.2, (256, 256))
+        assert len(points(texture)) < 0.03 * area
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, -3.0])
+def test_constant_frames_hold_nothing(value):
+    assert len(detect(np.full((100, 80), value))) == 0
+
+
+def test_under_sampled_frames_are_refused():
+    y, x = np.mgrid[:256, :256]
+    frame = np.cos(2 * np.pi * x / 2.1) + np.cos(2 * np.pi * y / 2.1)
+    with pytest.raises(InputError, match="higher magnification"):
+        detect(frame)
+
+
+def test_all_nan_is_refused():
+    with pytest.raises(InputError, match="no finite value"):
+        detect(np.full((64, 64), np.nan))
+
+
+def test_bad_pixels_cost_only_their_surroundings():
+    frame, truth = lattice_frame(size=200, spacing=10, dose=200)
+    clean = points(frame)
+    frame[90:94, 40:44] = np.nan
+    frame[150] = 0
+    frame[10, 10] = np.inf
+    found = points(frame)
+    away = np.abs(truth[:, 1] - 150) > 8
+    away &= np.hypot(truth[:, 0] - 41.5, truth[:, 1] - 91.5) > 12
+    away &= np.hypot(truth[:, 0] - 10, truth[:, 1] - 10) > 8
+    safe = inner(truth[away], frame.shape, 8)
+    assert score(safe, found, 2.5).recall > 0.99
+    assert len(found) <= len(clean) + 2
+
+
+def test_filled_pixels_take_neighbouring_values():
+    frame = np.tile(np.arange(20.0), (20, 1))
+    frame[5, 5] = np.nan
+    good = usable(frame)
+    assert not good[5, 5]
+    assert good.sum() == 399
+    whole = fill(frame, good)
+    assert abs(whole[5, 5] - whole[4, 5]) <= 1
+
+
+def test_class_map_has_the_size_of_the_input_and_peaks_at_columns():
+    frame, truth = lattice_frame(shape=(150, 211), spacing=11, dose=200)
+    heat = class_map(frame)
+    assert heat.shape == frame.shape
+    safe = np.rint(inner(truth, frame.shape, 8)).astype(int)
+    at_columns = heat[safe[:, 1], safe[:, 0]]
+    assert np.quantile(at_columns, 0.05) > 4 * np.median(heat)
+
+
+def test_probability_threshold_is_kept():
+    frame, _ = lattice_frame(size=160, dose=4)
+    loose, strict = detect(frame, min_p=0.2), detect(frame, min_p=0.8)
+    assert strict["p"].min() >= 0.8
+    assert len(loose) >= len(strict)
+
+
+@pytest.mark.parametrize("options", [{"factor": -1.0}, {"factor": np.nan}, {"pixel_size": 0.0}])
+def test_wrong_arguments_are_refused(options):
+    with pytest.raises(UsageError):
+        detect(np.zeros((64, 64)), **options)
+
+
+def test_a_scale_bar_in_angstrom_is_not_needed():
+    frame, _ = lattice_frame(size=128, dose=150)
+    with_size = detect(Image(frame, pixel_size=0.12))
+    np.testing.assert_allclose(with_size["x_px"], detect(frame)["x_px"], atol=0.05)

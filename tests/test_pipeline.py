@@ -1,0 +1,138 @@
+"""The whole way: files out, run card, recipes, units."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import atomscope
+from atomscope import recipe as recipes
+from atomscope.apps.cli import run
+from atomscope.columns import ATOMS
+from atomscope.errors import UsageError
+from atomscope.evaluate import score
+from atomscope.types import Image
+from worlds import inner, lattice_frame
+
+FILES = {"atoms.csv", "structures.extxyz", "overlay.png", "report.html", "run.json"}
+
+
+def test_sample_gives_all_files_and_the_true_atoms(tmp_path, capsys):
+    from atomscope.simulate.samples import graphene_si
+
+    assert run(["analyze", "--sample", "graphene-si", "-o", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    assert "report.html" in capsys.readouterr().out
+    atoms = pd.read_csv(tmp_path / "out" / "atoms.csv")
+    _, truth = graphene_si()
+    radius = 0.25 * 1.42 / 0.11
+    scores = []
+    for index, true in enumerate(truth):
+        found = atoms[atoms["frame"] == index][["x_px", "y_px"]].to_numpy()
+        scores.append(score(inner(true, (160, 160), 5), found, radius).recall)
+    assert np.mean(scores) > 0.95
+    np.testing.assert_allclose(atoms["x"], atoms["x_px"] * 0.11, atol=2e-4)
+
+
+def test_run_card_says_what_was_done(tmp_path):
+    frame, _ = lattice_frame(size=128)
+    np.save(tmp_path / "a.npy", frame)
+    result = atomscope.analyze(tmp_path / "a.npy", pixel_size=0.12)
+    card = json.loads((result.save(tmp_path / "out") / "run.json").read_text())
+    assert card["input"]["sha256"].startswith("sha256:")
+    assert len(card["model"]["sha256"]) == 64
+    assert card["versions"]["atomscope"] == atomscope.__version__
+    assert set(card["seconds"]) == {"read", "scale", "detect", "refine"}
+    assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
+
+
+def test_table_has_the_declared_columns_and_order():
+    frame, _ = lattice_frame(size=128)
+    result = atomscope.analyze(frame)
+    assert list(result.atoms.columns[: len(ATOMS)]) == [c.name for c in ATOMS]
+    assert result.atoms["x"].isna().all()  # no pixel size: no Å
+    sized = atomscope.analyze(Image(frame, pixel_size=0.1))
+    np.testing.assert_allclose(sized.atoms["y_err"], 0.1 * sized.atoms["y_err_px"])
+
+
+def test_threads_give_the_same_table():
+    frame, _ = lattice_frame(size=96)
+    movie = np.stack([frame, frame[::-1], frame[:, ::-1], frame])
+    one, two = (atomscope.analyze(movie, jobs=n).atoms for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two, atol=1e-3)
+
+
+def test_frames_are_cut_lazily():
+    class Movie:
+        shape, dtype, asked = (10**6, 64, 64), np.dtype("float32"), []
+
+        def __getitem__(self, index):
+            self.asked.append(index)
+            return lattice_frame(size=64, seed=index)[0].astype(np.float32)
+
+    movie = Movie()
+    result = atomscope.analyze(Image(movie), frames=(5, 8))
+    assert sorted(set(movie.asked)) == [5, 6, 7]
+    assert set(result.atoms["frame"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("factor", [0.1, 10.0])
+def test_a_wrong_unit_is_noticed_and_said(factor):
+    frame, _ = lattice_frame(size=160, spacing=14)  # 0.1 Å per px would give 1.4 Å
+    assert not atomscope.analyze(frame, pixel_size=0.1).warnings
+    warnings = atomscope.analyze(frame, pixel_size=0.1 * factor).warnings
+    assert any("0.1 Å per px is likely" in line for line in warnings)
+
+
+def test_no_atoms_is_said(rng):
+    result = atomscope.analyze(np.zeros((80, 80)))
+    assert len(result.atoms) == 0
+    assert any("No atoms found" in line for line in result.warnings)
+
+
+def test_several_inputs_get_a_folder_each(tmp_path, capsys):
+    frame, _ = lattice_frame(size=96)
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, frame)
+    (tmp_path / "bad.npy").write_bytes(b"")
+    inputs = [str(tmp_path / n) for n in ("a.npy", "bad.npy", "b.npy")]
+    assert run(["analyze", *inputs, "-o", str(tmp_path / "out"), "--json"]) == 4
+    said = capsys.readouterr()
+    assert [("error" in s) for s in json.loads(said.out)] == [False, True, False]
+    assert said.err.count("\n") == 1
+    assert {p.name for p in (tmp_path / "out" / "b").iterdir()} == FILES
+
+
+def test_recipes_refuse_what_they_do_not_know(tmp_path):
+    bad = tmp_path / "r.yaml"
+    bad.write_text("stages:\n  - stage: detect\n    min_pp: 0.3\n")
+    with pytest.raises(UsageError, match="min_pp"):
+        recipes.load(bad)
+    bad.write_text("stages:\n  - stage: refine\n")
+    with pytest.raises(UsageError, match="detect"):
+        recipes.load(bad)
+
+
+def test_root_is_light_and_verbs_stay_verbs():
+    code = (
+        "import sys, atomscope\n"
+        "heavy = {'torch', 'matplotlib', 'pandas', 'scipy', 'onnxruntime', 'bokeh'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "import atomscope.detect.tiles\n"
+        "assert callable(atomscope.detect) and callable(atomscope.refine)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom atomscope.apps.cli import run\nrun(['--help'])\n"
+        "heavy = {'torch', 'matplotlib', 'pandas', 'scipy', 'numpy', 'onnxruntime', 'bokeh'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
