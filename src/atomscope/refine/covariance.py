@@ -155,9 +155,7 @@ def _clusters(xy: Floats, edge: float, p: int) -> Iterator[Clusters]:
         last = min(first + guess, len(cells))
         chosen = by_size[first:last]
         most = int(total[chosen].max())
-        yield Clusters(
-            _aligned(order, start[found[chosen]], number[chosen], most), inside[chosen]
-        )
+        yield Clusters(_aligned(order, start[found[chosen]], number[chosen], most), inside[chosen])
         first = last
 
 

@@ -32,6 +32,7 @@ class Scene:
         reach: Farthest shift from there, shape (N,).
         width: Typical width, px.
         parameters: Parameters per column: 4 round, 6 elliptical.
+        overlap: Distance in widths up to which two columns are treated as coupled.
     """
 
     data: FloatArray
@@ -43,6 +44,7 @@ class Scene:
     reach: Floats
     width: float
     parameters: int
+    overlap: float
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -64,6 +66,7 @@ class State:
         damping: Levenberg damping of each column, shape (N,).
         moved: Length of the last step of each column in px, shape (N,).
         frozen: Columns that stay where the detector put them, shape (N,).
+        spread: Spread of the log widths about their mean, as the columns have shown it.
     """
 
     theta: Floats
@@ -71,6 +74,7 @@ class State:
     damping: Floats
     moved: Floats
     frozen: FloatArray
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def look(scene: Scene, state: State) -> View:
     return View(windows, tiles, model, (scene.data - model) * scene.usable)
 
 
-def first_state(scene: Scene) -> State:
+def first_state(scene: Scene, spread: float) -> State:
     """Peaks and background by linear least squares at the starting positions and width."""
     count = len(scene.xy)
     theta = np.zeros((count, 6))
@@ -102,13 +106,14 @@ def first_state(scene: Scene) -> State:
     state = State(
         theta,
         np.full(scene.grid.size, level),
-        np.full(count, 0.01),
+        np.full(count, 1e-3),
         np.full(count, np.inf),
         np.zeros(count, dtype=bool),
+        spread,
     )
     theta[:, PEAK] = 1.0
     view = look(scene, state)
-    normal = assemble(theta, 4, view.windows, view.tiles, scene.usable, scene.grid)
+    normal = assemble(theta, 4, view.windows, view.tiles, scene.usable, scene.grid, scene.overlap)
     held = np.full((count, 4), _FIXED)
     held[:, PEAK] = 1e-3
     step, ground = _step(scene, state, view, normal, scene.usable, held, 1e-2)
@@ -118,11 +123,12 @@ def first_state(scene: Scene) -> State:
     return replace(state, theta=theta, ground=state.ground + ground)
 
 
-def resume(scene: Scene, theta: Floats) -> State:
+def resume(scene: Scene, theta: Floats, spread: float) -> State:
     """Background under columns that are known already, by linear least squares."""
     count = len(theta)
     blank = np.zeros(scene.grid.size)
-    state = State(theta, blank, np.full(count, 0.01), np.full(count, np.inf), np.zeros(count, dtype=bool))
+    rest = (np.full(count, 1e-3), np.full(count, np.inf), np.zeros(count, dtype=bool))
+    state = State(theta, blank, *rest, spread)
     view = look(scene, state)
     matrix = scene.grid.normal(scene.inner(scene.usable))
     ridge = 1e-9 * max(float(matrix.diagonal().max()), 1e-300)
@@ -157,7 +163,7 @@ def advance(
     cost = [np.einsum("nij->n", view.windows.gather(weight * v.residual**2)) for v in (view, after)]
     worse = cost[1] > 1.02 * cost[0]
     new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
-    return replace(new, damping=np.clip(new_damping, 1e-3, 1e3)), after
+    return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
 
 
 def _bound(step: Floats, theta: Floats) -> float:

@@ -39,9 +39,7 @@ def noise_sample(model: FloatArray, residual: FloatArray, usable: FloatArray) ->
     return np.stack([bright[both], squared[both]])
 
 
-def fit_noise(
-    sample: Floats, kind: Literal["auto", "poisson", "gaussian"], tiny: float
-) -> Noise:
+def fit_noise(sample: Floats, kind: Literal["auto", "poisson", "gaussian"], tiny: float) -> Noise:
     """Regress the variance on the brightness, robustly.
 
     Args:
@@ -51,8 +49,11 @@ def fit_noise(
     """
     bright, squared = sample
     if kind == "poisson":
-        return Noise(0.0, 1.0, max(0.02 * float(np.mean(np.maximum(bright, 0))), tiny)) \
-            if bright.size else Noise(0.0, 1.0, max(tiny, 1e-12))
+        return (
+            Noise(0.0, 1.0, max(0.02 * float(np.mean(np.maximum(bright, 0))), tiny))
+            if bright.size
+            else Noise(0.0, 1.0, max(tiny, 1e-12))
+        )
     overall = _clipped_mean(squared)
     flat = Noise(max(overall, tiny), 0.0, tiny)
     if kind == "gaussian" or bright.size < 4 * _LEAST:

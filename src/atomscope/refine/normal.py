@@ -13,9 +13,6 @@ from atomscope.refine.background import Grid
 from atomscope.refine.windows import LOG_WIDTH, Floats, Ints, Windows, X, Y
 from atomscope.types import FloatArray
 
-# Shapes further apart than this, in units of the width, share no information worth having.
-_REACH = 6.0
-
 
 @dataclass(frozen=True)
 class Normal:
@@ -70,7 +67,9 @@ class Normal:
         across, down = self._matrices(own)
         ridge = self.ground.diagonal()
         ridge = 1e-6 * ridge + 1e-9 * max(float(ridge.max(initial=0.0)), 1e-300)
-        base = self.ground + csc_matrix((ridge, (np.arange(len(ridge)),) * 2), shape=down.shape[1:] * 2)
+        base = self.ground + csc_matrix(
+            (ridge, (np.arange(len(ridge)),) * 2), shape=down.shape[1:] * 2
+        )
         factor = splu(base.tocsc())
         split = count * p
 
@@ -130,28 +129,37 @@ def conjugate_gradients(multiply, precondition, right: Floats, tolerance: float)
     return x
 
 
-def overlapping_pairs(theta: Floats) -> tuple[Ints, Ints]:
-    """Pairs of columns whose shapes overlap: indices (P,) and (P,)."""
+def overlapping_pairs(theta: Floats, reach: float) -> tuple[Ints, Ints]:
+    """Pairs of columns nearer than `reach` widths to each other: indices (P,) and (P,)."""
     if len(theta) < 2:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     width = np.exp(theta[:, LOG_WIDTH])
     xy = theta[:, [X, Y]]
-    pairs = cKDTree(xy).query_pairs(_REACH * float(width.max()), output_type="ndarray")
+    pairs = cKDTree(xy).query_pairs(reach * float(width.max()), output_type="ndarray")
     i, j = pairs[:, 0], pairs[:, 1]
-    near = np.hypot(*(xy[i] - xy[j]).T) < _REACH * np.sqrt((width[i] ** 2 + width[j] ** 2) / 2)
+    near = np.hypot(*(xy[i] - xy[j]).T) < reach * np.sqrt((width[i] ** 2 + width[j] ** 2) / 2)
     return i[near], j[near]
 
 
 def assemble(
-    theta: Floats, count: int, windows: Windows, tiles: FloatArray, weight: FloatArray, grid: Grid
+    theta: Floats,
+    count: int,
+    windows: Windows,
+    tiles: FloatArray,
+    weight: FloatArray,
+    grid: Grid,
+    reach: float,
 ) -> Normal:
-    """Normal matrix for weights on a padded image; `count` parameters per column."""
+    """Normal matrix for weights on a padded image; `count` parameters per column.
+
+    Blocks between columns further apart than `reach` widths are left out.
+    """
     local = windows.gather(weight) * tiles
     derivative = windows.derivatives(theta, count)
     transposed = derivative.transpose(0, 2, 1)
     own = derivative @ windows.second_moments(local * tiles) @ transposed
     nodes, sums = grid.coupling(windows, local)
-    first, second = overlapping_pairs(theta)
+    first, second = overlapping_pairs(theta, reach)
     cross = np.zeros((len(first), count, count))
     for start in range(0, len(first), 8192):
         part = slice(start, start + 8192)

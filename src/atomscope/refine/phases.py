@@ -28,7 +28,8 @@ from atomscope.refine.start import Start
 from atomscope.refine.windows import LOG_WIDTH, PEAK, Floats, Ints, X, Y
 from atomscope.types import FloatArray
 
-_SPREAD = {"own": 0.2, "shared": 0.003}  # of log widths about their mean, as a prior
+_SHARED = 0.003  # spread of log widths that counts as one width for all
+_SPREAD = 0.04  # spread to begin with: in a dense lattice noise would feign a larger one
 _COLUMNS_PER_TILE = 2500
 _NODES_PER_EDGE = 28
 _FIRST_STEPS = 4
@@ -80,10 +81,12 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
         np.zeros(count),
         np.zeros(count, dtype=bool),
     )
-    samples = []
+    spread = _SPREAD if options.width == "own" else _SHARED
+    samples, spreads = [], []
     for tile in tiles:
         scene = _scene(image, usable, start, tile, start.width, 3.5, parameters)
-        state, view = _settle(scene, first_state(scene), None, options, _FIRST_STEPS)
+        state, view = _settle(scene, first_state(scene, spread), None, options, _FIRST_STEPS)
+        spreads.append(state.spread)
         fit.theta[tile.members[tile.core]] = _to_frame(state.theta[tile.core], tile)
         seen = [scene.inner(v) for v in (view.model, view.residual, scene.usable)]
         samples.append(noise_sample(seen[0], seen[1], seen[2])[:, :: len(tiles)])
@@ -93,13 +96,15 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
     reach = _window_reach(fit.theta, noise, image)
     for tile in tiles:
         scene = _scene(image, usable, start, tile, width, reach, parameters)
-        _finish(scene, tile, fit, noise, options)
+        _finish(scene, tile, fit, noise, float(np.median(spreads)), options)
     return fit
 
 
-def _finish(scene: Scene, tile: Tile, fit: Fit, noise: Noise, options: RefineOptions) -> None:
+def _finish(
+    scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
+) -> None:
     theta = _to_frame(fit.theta[tile.members], tile, back=True)
-    state, view = _settle(scene, resume(scene, theta), noise, options, options.iterations)
+    state, view = _settle(scene, resume(scene, theta, spread), noise, options, options.iterations)
     weight = weights(scene, view, noise)
     normal = _normal(scene, state, view, weight, options)
     good = _converged(scene, state, normal)
@@ -141,6 +146,8 @@ def _settle(
             weight = weights(scene, view, noise)
         normal = _normal(scene, state, view, weight, options)
         state, view = advance(scene, state, view, normal, weight, 0.1 if k < 2 else 0.01)
+        if options.width == "own":
+            state = replace(state, spread=_spread_of_widths(state, normal))
         error = 1 / np.sqrt(np.maximum(normal.own[:, X, X], 1e-300))
         rest = state.moved < np.maximum(0.03 * error, 1e-6 * scene.width)
         if noise is not None and np.mean(rest) > 0.98:
@@ -150,11 +157,31 @@ def _settle(
     return state, view
 
 
+def _spread_of_widths(state: State, normal: Normal) -> float:
+    """Spread of the log widths: one step of expectation and maximisation (empirical Bayes)."""
+    width = state.theta[~state.frozen, LOG_WIDTH]
+    if not len(width):
+        return state.spread
+    information = np.maximum(normal.own[~state.frozen, LOG_WIDTH, LOG_WIDTH], state.spread**-2)
+    square = np.minimum((width - width.mean()) ** 2, 0.25) + 1 / information
+    # Few columns say little about a spread: the usual one stands in for three more.
+    total = float(square.sum()) + 3 * 0.1**2
+    return float(np.clip(np.sqrt(total / (len(width) + 3)), 0.01, 0.5))
+
+
 def _normal(
     scene: Scene, state: State, view: View, weight: FloatArray, options: RefineOptions
 ) -> Normal:
-    bare = assemble(state.theta, scene.parameters, view.windows, view.tiles, weight, scene.grid)
-    return bare.drawn(_SPREAD[options.width] ** -2, ROUNDNESS)
+    bare = assemble(
+        state.theta,
+        scene.parameters,
+        view.windows,
+        view.tiles,
+        weight,
+        scene.grid,
+        scene.overlap,
+    )
+    return bare.drawn(state.spread**-2, ROUNDNESS)
 
 
 def _converged(scene: Scene, state: State, normal: Normal) -> FloatArray:
@@ -202,7 +229,10 @@ def _tiles(shape: tuple[int, ...], start: Start) -> Iterator[Tile]:
     for cell in np.unique(home):
         r, c = divmod(int(cell), columns)
         y0, y1 = max(r * height // rows - margin, 0), min((r + 1) * height // rows + margin, height)
-        x0, x1 = max(c * width // columns - margin, 0), min((c + 1) * width // columns + margin, width)
+        x0, x1 = (
+            max(c * width // columns - margin, 0),
+            min((c + 1) * width // columns + margin, width),
+        )
         strip = by_y[np.searchsorted(sorted_y, y0) : np.searchsorted(sorted_y, y1 - 1, "right")]
         inside = (start.xy[strip, X] >= x0) & (start.xy[strip, X] <= x1 - 1)
         members = np.sort(strip[inside])
@@ -232,6 +262,9 @@ def _scene(
         reach=start.reach[tile.members],
         width=width,
         parameters=parameters,
+        # The denser the lattice, the smaller the least eigenvalues of the normal matrix, and
+        # the weaker the coupling that must be kept for it to stay positive.
+        overlap=float(np.clip(20 * width / np.median(start.nearest), 4.5, 7.5)),
     )
 
 
