@@ -66,7 +66,7 @@ def conform(table: pd.DataFrame, columns: tuple[Column, ...] = ATOMS) -> pd.Data
     return pd.concat([known, table[extra].reset_index(drop=True)], axis=1)
 
 
-def _blank(dtype: str, rows: int) -> np.ndarray:  # type: ignore[type-arg]
+def _blank(dtype: str, rows: int) -> np.ndarray:
     if dtype == "string":
         return np.full(rows, "", dtype=object)
     fill = np.nan if np.dtype(dtype).kind == "f" else 0

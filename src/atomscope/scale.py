@@ -76,8 +76,8 @@ def _power(frame: Frame) -> Frame:
         values = np.clip(values, -limit, limit)  # a few heavy atoms must not decide
         edge = [np.sqrt(np.hanning(n + 2)[1:-1]).astype(np.float32) for n in values.shape]
         values *= edge[0][:, None] * edge[1]
-        part = np.square(np.abs(fft.rfft2(values)))
-        part /= float(part.sum()) or 1.0
+        part: Frame = np.square(np.abs(fft.rfft2(values)))
+        part = part / (float(part.sum()) or 1.0)
         total = part if total is None else total + part
     assert total is not None
     return total
@@ -101,7 +101,7 @@ def _slow(values: Frame) -> Frame:
     small = ndimage.gaussian_filter(small, sigma / step)
     rows = np.minimum(np.arange(values.shape[0]) // step, small.shape[0] - 1)
     cols = np.minimum(np.arange(values.shape[1]) // step, small.shape[1] - 1)
-    return small[rows[:, None], cols]
+    return np.asarray(small[rows[:, None], cols])
 
 
 def _read(total: NDArray[Any]) -> Scale:

@@ -83,7 +83,7 @@ def _one(path: Path, folder: Path, options: Options) -> dict[str, Any]:
             path,
             pixel_size=options.pixel_size,
             recipe=options.recipe,
-            select=int(options.select) if (options.select or "").isdigit() else options.select,
+            select=_selected(options.select),
             frames=_range(options.frames),
             model=options.model,
             contrast=options.contrast,
@@ -131,6 +131,10 @@ def _check(options: Options) -> None:
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: expected 1 or more.")
     _range(options.frames)
+
+
+def _selected(text: str | None) -> int | str | None:
+    return int(text) if text is not None and text.isdigit() else text
 
 
 def _range(text: str | None) -> tuple[int | None, int | None] | None:

@@ -37,7 +37,7 @@ def normalise(frame: Frame) -> Frame:
     typical = float(np.sqrt(np.mean(power))) + 1e-12
     spread = np.sqrt(np.maximum(ndimage.gaussian_filter(power, SPREAD_SIGMA / BLOCK), 0))
     spread = np.maximum(spread, FLOOR * typical)
-    return np.arcsinh(values / _expand(spread, values.shape))
+    return np.asarray(np.arcsinh(values / _expand(spread, values.shape)))
 
 
 def _blocks(values: Frame) -> Frame:
@@ -46,7 +46,8 @@ def _blocks(values: Frame) -> Frame:
     if any(after for _, after in pad):
         values = np.pad(values, pad, mode="symmetric")
     height, width = values.shape
-    return values.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((1, 3))
+    blocks = values.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
+    return np.asarray(blocks.mean((1, 3)))
 
 
 def _slow(blocks: Frame, sigma: float, shape: tuple[int, ...]) -> Frame:

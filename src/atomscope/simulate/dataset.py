@@ -163,9 +163,7 @@ def _support(
     """Speckle of amorphous matter, in units of a typical column's peak."""
     if lattice and rng.random() < 0.6:
         return np.zeros(shape, dtype=np.float32)
-    strength = (
-        rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.3)))
-    )
+    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.3)))
     density = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
     field = amorphous(rng, shape, sigma * rng.uniform(0.95, 1.5), float(density))
     field += rng.uniform(0, 2.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))

@@ -42,7 +42,7 @@ def render(
         return (rows * height).astype(np.float32) @ cols.astype(np.float32)
 
     frame = peaks(sigma, weight * (1 - tail))
-    return frame if tail == 0 else frame + peaks(sigma * tail_width, weight * tail)
+    return frame if tail == 0 else np.asarray(frame + peaks(sigma * tail_width, weight * tail))
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Frame:
@@ -53,7 +53,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
     field = ndimage.zoom(field, step, order=1)[: shape[0], : shape[1]] if step > 1 else field
     field = field[: shape[0], : shape[1]]
     centred = field - field.mean()
-    return (centred / (centred.std() + 1e-9)).astype(np.float32)
+    return np.asarray(centred / (centred.std() + 1e-9), dtype=np.float32)
 
 
 def amorphous(
@@ -76,12 +76,13 @@ def amorphous(
 def scan_jitter(frame: Frame, rng: np.random.Generator, rms: float) -> Frame:
     """Displace every scan line along x by a random amount of `rms` px."""
     height, width = frame.shape
-    shift = rng.normal(0, rms, height).astype(np.float32)
+    shift = np.asarray(rng.normal(0, rms, height), dtype=np.float32)
     cols = np.clip(np.arange(width) + shift[:, None], 0, width - 1.001)
     left = cols.astype(np.intp)
     part = (cols - left).astype(np.float32)
     rows = np.arange(height)[:, None]
-    return frame[rows, left] * (1 - part) + frame[rows, np.minimum(left + 1, width - 1)] * part
+    right = np.minimum(left + 1, width - 1)
+    return np.asarray(frame[rows, left] * (1 - part) + frame[rows, right] * part)
 
 
 def detector_noise(

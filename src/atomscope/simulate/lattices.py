@@ -28,7 +28,7 @@ def random_lattice(rng: np.random.Generator, size: int, spacing: float) -> Scene
 
 def tile(
     cell: Floats, basis: Floats, size: int, angle: float, origin: Floats
-) -> tuple[Floats, np.ndarray]:  # type: ignore[type-arg]
+) -> tuple[Floats, np.ndarray]:
     """Fill a square of edge `size` px with a rotated cell.
 
     Args:

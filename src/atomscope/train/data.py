@@ -40,4 +40,4 @@ class Batches(Dataset[Batch]):
             frame, xy = patch(np.random.default_rng(key), size, self.world)
             frames[i, 0] = normalise(frame)
             heat[i, 0], offset[i], near[i, 0] = to_maps(xy, (size, size))
-        return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)  # type: ignore[return-value]
+        return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)

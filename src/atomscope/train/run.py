@@ -47,7 +47,7 @@ def train(
     _claim(out, recipe)
     torch.set_num_threads(max(1, threads))
     torch.manual_seed(recipe.seed)
-    network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
@@ -62,7 +62,7 @@ def train(
         heat_loss, offset_loss = _losses(network, _to(batch, device), bfloat16=True)
         loss = heat_loss + recipe.offset_weight * offset_loss
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         mean.update_parameters(network)
@@ -105,11 +105,12 @@ def _validate(network: torch.nn.Module, recipe: TrainingRecipe, device: str) -> 
     network.eval()
     batches = Batches(recipe, VALIDATION, 0, recipe.validation_batches)
     pairs = [_losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))]
-    return tuple(float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))  # type: ignore[return-value]
+    heat, offset = (float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))
+    return heat, offset
 
 
 def _to(batch: Batch, device: str) -> Batch:
-    return tuple(tensor.to(device) for tensor in batch)  # type: ignore[return-value]
+    return tuple(tensor.to(device) for tensor in batch)
 
 
 def _plain(network: torch.nn.Module) -> dict[str, Tensor]:

@@ -42,7 +42,7 @@ def ship(
 
     network = UNet(recipe.widths)
     network.load_state_dict(load_file(weights))
-    network = Exported(network.eval()).eval()  # type: ignore[assignment]
+    network = Exported(network.eval()).eval()
 
     def found(stream: int) -> tuple[Floats, NDArray[np.bool_], int]:
         return _maxima(network, recipe, stream, patches)
