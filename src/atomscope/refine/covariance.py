@@ -2,7 +2,7 @@
 
 The plane is cut into square cells; each cell's columns are taken with all columns of
 the eight cells around it, and the normal matrix of this cluster is factored. What lies
-further away than a cell's edge (six widths) hardly matters: at three widths between
+further away than a cell's edge hardly matters: at three widths between
 neighbours the errors come out within one percent of those of the whole matrix.
 """
 
@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from atomscope.refine.normal import Normal
 from atomscope.refine.windows import Floats, Ints
+from atomscope.types import FloatArray
 
-_CELL = 6.0  # edge of a cell in widths
 _BATCH = 3_000_000  # matrix entries worked on at a time
 
 
@@ -34,18 +33,21 @@ class Clusters:
     inside: Ints
 
 
-def marginal(normal: Normal, xy: Floats, width: float) -> Floats:
-    """Covariance of each column's parameters, shape (N, p, p); NaN where it has none."""
+def marginal(normal: Normal, xy: Floats, edge: float) -> Floats:
+    """Covariance of each column's parameters, shape (N, p, p); NaN where it has none.
+
+    `edge` is that of a cell in px: columns further apart take no note of each other.
+    """
     count, p = normal.own.shape[:2]
     result = np.full((count, p, p), np.nan)
     if count == 0:
         return result
     scale = 1 / np.sqrt(np.maximum(np.einsum("nii->ni", normal.own), 1e-300))
     links = _Links.of(normal, scale)
-    for clusters in _clusters(xy, _CELL * width, p):
+    for clusters in _clusters(xy, edge, p):
         matrix = links.matrices(clusters.members)
         last = p * int(clusters.inside.max())
-        factor = _cholesky(matrix)[:, -last:, -last:]
+        factor = _cholesky(matrix)[:, -last:, -last:].astype(np.float64)
         root = np.linalg.inv(factor)
         inverse = (root.transpose(0, 2, 1) @ root).reshape(len(root), last // p, p, last // p, p)
         own = np.einsum("cmamb->cmab", inverse)
@@ -84,7 +86,7 @@ class _Links:
         under = normal.under * scale[:, :, None] * node_scale[normal.nodes][:, None, :]
         return cls(own, start, other, block, normal.nodes, under, ground)
 
-    def matrices(self, members: Ints) -> Floats:
+    def matrices(self, members: Ints) -> FloatArray:
         """Matrices of clusters: nodes first, then columns; padding is the identity."""
         batch, most = members.shape
         p = self.own.shape[1]
@@ -95,7 +97,7 @@ class _Links:
         nodes, node_place = self._nodes(c, column, batch)
         ahead = nodes.shape[1]
         size = ahead + most * p
-        matrix = np.zeros((batch, size, size))
+        matrix = np.zeros((batch, size, size), dtype=np.float32)
         both = (nodes[:, :, None] >= 0) & (nodes[:, None, :] >= 0)
         matrix[:, :ahead, :ahead] = self.ground[nodes[:, :, None], nodes[:, None, :]] * both
         axis = np.arange(p)
@@ -170,10 +172,10 @@ def _aligned(order: Ints, start: Ints, number: Ints, most: int) -> Ints:
     return members
 
 
-def _cholesky(matrix: Floats) -> NDArray[np.float64]:
+def _cholesky(matrix: FloatArray) -> FloatArray:
     """Factor a batch; matrices that rounding made indefinite get a little on their diagonal."""
     diagonal = np.einsum("cii->ci", matrix)
-    for ridge in (1e-6, 3e-4, 3e-3, 0.03, 0.3):
+    for ridge in (1e-5, 3e-4, 3e-3, 0.03, 0.3):
         diagonal += ridge
         try:
             return np.asarray(np.linalg.cholesky(matrix))

@@ -96,8 +96,11 @@ def look(scene: Scene, state: State) -> View:
     return View(windows, tiles, model, (scene.data - model) * scene.usable)
 
 
-def first_state(scene: Scene, spread: float) -> State:
-    """Peaks and background by linear least squares at the starting positions and width."""
+def first_state(scene: Scene, spread: float) -> tuple[State, Normal]:
+    """Peaks and background by linear least squares at the starting positions and width.
+
+    Gives the normal matrix for unit weights too, for the first step.
+    """
     count = len(scene.xy)
     theta = np.zeros((count, 6))
     theta[:, [X, Y]] = scene.xy
@@ -113,14 +116,19 @@ def first_state(scene: Scene, spread: float) -> State:
     )
     theta[:, PEAK] = 1.0
     view = look(scene, state)
-    normal = assemble(theta, 4, view.windows, view.tiles, scene.usable, scene.grid, scene.overlap)
-    held = np.full((count, 4), _FIXED)
+    normal = assemble(
+        theta, scene.parameters, view.windows, view.tiles, scene.usable, scene.grid, scene.overlap
+    )
+    held = np.full((count, scene.parameters), _FIXED)
     held[:, PEAK] = 1e-3
     step, ground = _step(scene, state, view, normal, scene.usable, held, 1e-2)
     peak = 1.0 + step[:, PEAK]
     least = max(0.1 * float(np.median(np.abs(peak))), 1e-12)
     theta[:, PEAK] = np.maximum(peak, least)
-    return replace(state, theta=theta, ground=state.ground + ground)
+    factor = np.repeat(theta[:, PEAK, None], scene.parameters, axis=1)
+    factor[:, PEAK] = 1.0
+    state = replace(state, theta=theta, ground=state.ground + ground)
+    return state, normal.rescaled(factor, 1.0)
 
 
 def resume(scene: Scene, theta: Floats, spread: float) -> State:
@@ -160,7 +168,10 @@ def advance(
     moved = np.hypot(*(theta[:, [X, Y]] - state.theta[:, [X, Y]]).T)
     new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
     after = look(scene, new)
-    cost = [np.einsum("nij->n", view.windows.gather(weight * v.residual**2)) for v in (view, after)]
+    cost = [
+        np.einsum("nij->n", view.windows.gather((weight * v.residual**2).astype(np.float32)))
+        for v in (view, after)
+    ]
     worse = cost[1] > 1.02 * cost[0]
     new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
     return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
@@ -192,7 +203,7 @@ def _step(
     tolerance: float,
 ) -> tuple[Floats, Floats]:
     count, p = damping.shape
-    pulled = view.residual * weight
+    pulled = (view.residual * weight).astype(np.float32)
     sums = view.windows.first_moments(view.windows.gather(pulled) * view.tiles)
     gradient = (view.windows.derivatives(state.theta, p) @ sums[:, :, None])[:, :, 0]
     log_width = state.theta[:, LOG_WIDTH]

@@ -14,6 +14,9 @@ from atomscope.refine.windows import LOG_WIDTH, Floats, Ints, Windows, X, Y
 from atomscope.types import FloatArray
 
 
+_CHUNK = 1024  # pairs worked on at a time: their windows stay in the cache
+
+
 @dataclass(frozen=True)
 class Normal:
     """Blocks of the normal matrix; p parameters per column.
@@ -45,6 +48,17 @@ class Normal:
         for k in range(LOG_WIDTH + 1, own.shape[1]):
             own[:, k, k] += roundness
         return replace(self, own=own, pull=pull)
+
+    def rescaled(self, factor: Floats, weight: float) -> Normal:
+        """The matrix with parameters in other units (N, p) and all weights multiplied."""
+        i, j = self.first, self.second
+        return replace(
+            self,
+            own=weight * self.own * factor[:, :, None] * factor[:, None, :],
+            cross=weight * self.cross * factor[i][:, :, None] * factor[j][:, None, :],
+            under=weight * self.under * factor[:, :, None],
+            ground=weight * self.ground,
+        )
 
     def solve(self, gradient: Floats, ground: Floats, damping: Floats, tolerance: float) -> Floats:
         """Solve for a step by conjugate gradients, preconditioned by the diagonal blocks.
@@ -85,6 +99,23 @@ class Normal:
 
         right = np.concatenate([gradient.ravel(), ground])
         return conjugate_gradients(multiply, precondition, right, tolerance)
+
+    def with_common_width(self, covariance: Floats) -> Floats:
+        """Add to covariances (N, p, p) that the mean width is itself known only so well.
+
+        They hold for a given mean of the log widths; by the law of total covariance what
+        is missing is cov(column, mean) cov(mean, column) / var(mean).
+        """
+        count, p = covariance.shape[:2]
+        mean = np.zeros((count, p))
+        mean[:, LOG_WIDTH] = 1 / count
+        nothing = np.zeros(self.ground.shape[0])
+        flat = self.solve(mean, nothing, np.zeros((count, p)), 0.02)
+        with_mean = flat[: count * p].reshape(count, p)
+        variance = float(with_mean[:, LOG_WIDTH].mean())
+        if not variance > 0:
+            return covariance
+        return np.asarray(covariance + with_mean[:, :, None] * with_mean[:, None, :] / variance)
 
     def _matrices(self, own: Floats) -> tuple[bsr_matrix, csr_matrix]:
         count, p = own.shape[:2]
@@ -154,16 +185,17 @@ def assemble(
 
     Blocks between columns further apart than `reach` widths are left out.
     """
-    local = windows.gather(weight) * tiles
+    light = weight.astype(np.float32)
+    local = windows.gather(light) * tiles
     derivative = windows.derivatives(theta, count)
     transposed = derivative.transpose(0, 2, 1)
     own = derivative @ windows.second_moments(local * tiles) @ transposed
     nodes, sums = grid.coupling(windows, local)
     first, second = overlapping_pairs(theta, reach)
     cross = np.zeros((len(first), count, count))
-    for start in range(0, len(first), 8192):
-        part = slice(start, start + 8192)
-        cross[part] = _cross(theta, count, windows, weight, first[part], second[part])
+    for start in range(0, len(first), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        cross[part] = _cross(theta, count, windows, light, first[part], second[part])
     pad = windows.pad
     ground = grid.normal(weight[pad:-pad, pad:-pad])
     return Normal(own, first, second, cross, nodes, derivative @ sums, ground)
@@ -175,7 +207,7 @@ def _cross(
     # The product of two shapes lies between them and is narrower than either.
     middle = 0.5 * (theta[i] + theta[j])
     shape = (weight.shape[0] - 2 * windows.pad, weight.shape[1] - 2 * windows.pad)
-    half = max(int(np.ceil(1.0 * windows.half)), 2)
+    half = max(int(np.ceil(0.75 * windows.half)), 2)
     between = Windows.around(middle, half, windows.pad, shape)
     value = between.gather(weight) * between.gaussians(theta[i]) * between.gaussians(theta[j])
     left = between.derivatives(theta[i], count)

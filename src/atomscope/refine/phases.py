@@ -85,7 +85,8 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
     samples, spreads = [], []
     for tile in tiles:
         scene = _scene(image, usable, start, tile, start.width, 3.5, parameters)
-        state, view = _settle(scene, first_state(scene, spread), None, options, _FIRST_STEPS)
+        state, bare = first_state(scene, spread)
+        state, view, _ = _settle(scene, state, bare, None, options, _FIRST_STEPS)
         spreads.append(state.spread)
         fit.theta[tile.members[tile.core]] = _to_frame(state.theta[tile.core], tile)
         seen = [scene.inner(v) for v in (view.model, view.residual, scene.usable)]
@@ -104,9 +105,8 @@ def _finish(
     scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
 ) -> None:
     theta = _to_frame(fit.theta[tile.members], tile, back=True)
-    state, view = _settle(scene, resume(scene, theta, spread), noise, options, options.iterations)
-    weight = weights(scene, view, noise)
-    normal = _normal(scene, state, view, weight, options)
+    state = resume(scene, theta, spread)
+    state, view, normal = _settle(scene, state, None, noise, options, options.iterations)
     good = _converged(scene, state, normal)
     if not good.all():
         # What failed stays where the detector put it, with the usual width, and the others
@@ -116,12 +116,13 @@ def _finish(
         theta[~good, :2] = scene.xy[~good]
         theta[~good, PEAK] = np.maximum(state.theta[~good, PEAK], 1e-12)
         theta[~good, LOG_WIDTH] = np.log(scene.width)
-        state = replace(state, theta=theta, frozen=~good, moved=np.full(len(theta), np.inf))
-        state, view = _settle(scene, state, noise, options, 3)
-        weight = weights(scene, view, noise)
-        normal = _normal(scene, state, view, weight, options)
+        state = replace(state, theta=theta, frozen=~good)
+        state, view, normal = _settle(scene, state, None, noise, options, 4)
         good &= _converged(scene, replace(state, moved=np.zeros(len(theta))), normal)
-    covariance = marginal(normal, state.theta[:, [X, Y]], scene.width)
+    weight = weights(scene, view, noise)
+    covariance = marginal(normal, state.theta[:, [X, Y]], 0.8 * scene.overlap * scene.width)
+    if len(covariance) > 1:
+        covariance = normal.with_common_width(covariance)
     core, members = tile.core, tile.members[tile.core]
     fit.theta[members] = _to_frame(state.theta[core], tile)
     fit.covariance[members] = covariance[core]
@@ -134,27 +135,63 @@ def _finish(
 
 
 def _settle(
-    scene: Scene, state: State, noise: Noise | None, options: RefineOptions, steps: int
-) -> tuple[State, View]:
-    """Step until the columns rest; without a noise model all pixels weigh the same."""
+    scene: Scene,
+    state: State,
+    bare: Normal | None,
+    noise: Noise | None,
+    options: RefineOptions,
+    steps: int,
+) -> tuple[State, View, Normal]:
+    """Step until the columns rest; without a noise model all pixels weigh the same.
+
+    The normal matrix changes little near the end and is made again only after real moves.
+    `bare` is one for unit weights, to begin with.
+    """
     view = look(scene, state)
+    stale = bare is None
     for k in range(steps):
         if noise is None:
-            left = scene.inner(view.residual)
-            weight = scene.usable / max(float(np.mean(left**2)), 1e-300)
+            left = float(np.mean(scene.inner(view.residual) ** 2))
+            weight = scene.usable / max(left, 1e-300)
+            if bare is not None and k == 0:
+                bare = bare.rescaled(np.ones_like(state.theta[:, : scene.parameters]), 1 / left)
         else:
             weight = weights(scene, view, noise)
-        normal = _normal(scene, state, view, weight, options)
+        if stale or bare is None:
+            bare = _bare(scene, state, view, weight)
+        normal = bare.drawn(state.spread**-2, ROUNDNESS)
+        before = state.theta
         state, view = advance(scene, state, view, normal, weight, 0.1 if k < 2 else 0.01)
         if options.width == "own":
             state = replace(state, spread=_spread_of_widths(state, normal))
         error = 1 / np.sqrt(np.maximum(normal.own[:, X, X], 1e-300))
+        stale = _changed(before, state.theta, scene.width) or np.median(state.moved / error) > 0.5
         rest = state.moved < np.maximum(0.03 * error, 1e-6 * scene.width)
         if noise is not None and np.mean(rest) > 0.98:
             break
         if noise is None and np.mean(state.moved < 0.05 * scene.width) > 0.9:
             break
-    return state, view
+    return state, view, normal
+
+
+def _changed(before: Floats, after: Floats, width: float) -> bool:
+    """True if a tenth of the columns has changed enough to change the normal matrix."""
+    step = np.abs(after - before)
+    step[:, [X, Y]] /= width
+    step[:, PEAK] /= np.maximum(after[:, PEAK], 1e-300)
+    return bool(np.quantile(step.max(axis=1), 0.9) > 0.03)
+
+
+def _bare(scene: Scene, state: State, view: View, weight: FloatArray) -> Normal:
+    return assemble(
+        state.theta,
+        scene.parameters,
+        view.windows,
+        view.tiles,
+        weight,
+        scene.grid,
+        scene.overlap,
+    )
 
 
 def _spread_of_widths(state: State, normal: Normal) -> float:
@@ -167,21 +204,6 @@ def _spread_of_widths(state: State, normal: Normal) -> float:
     # Few columns say little about a spread: the usual one stands in for three more.
     total = float(square.sum()) + 3 * 0.1**2
     return float(np.clip(np.sqrt(total / (len(width) + 3)), 0.01, 0.5))
-
-
-def _normal(
-    scene: Scene, state: State, view: View, weight: FloatArray, options: RefineOptions
-) -> Normal:
-    bare = assemble(
-        state.theta,
-        scene.parameters,
-        view.windows,
-        view.tiles,
-        weight,
-        scene.grid,
-        scene.overlap,
-    )
-    return bare.drawn(state.spread**-2, ROUNDNESS)
 
 
 def _converged(scene: Scene, state: State, normal: Normal) -> FloatArray:
@@ -201,7 +223,11 @@ def _converged(scene: Scene, state: State, normal: Normal) -> FloatArray:
 def _misfit(scene: Scene, view: View, weight: FloatArray) -> Floats:
     """Residual² / variance around each column, weighed with its shape, minus its own scatter."""
     seen = view.windows.gather(scene.usable) * view.tiles
-    chi = np.einsum("nij,nij->n", view.windows.gather(weight * view.residual**2), view.tiles)
+    chi = np.einsum(
+        "nij,nij->n",
+        view.windows.gather((weight * view.residual**2).astype(np.float32)),
+        view.tiles,
+    )
     total = np.maximum(np.einsum("nij->n", seen), 1e-300)
     squares = np.einsum("nij,nij->n", seen, seen)
     return np.asarray(np.maximum(chi / total - np.sqrt(2 * squares) / total, 1.0))

@@ -65,15 +65,19 @@ class Windows:
         return total.reshape(shape)
 
     def gaussians(self, theta: Floats) -> FloatArray:
-        """Unit-peak shapes of columns over their windows: theta (N, 6) -> (N, w, w)."""
+        """Unit-peak shapes of columns over their windows: theta (N, 6) -> (N, w, w).
+
+        Single precision: seven digits, at half the traffic of memory.
+        """
         dx = self.offsets + (self.ix - theta[:, X])[:, None]
         dy = self.offsets + (self.iy - theta[:, Y])[:, None]
         k = 0.5 * np.exp(-2 * theta[:, LOG_WIDTH])[:, None]
-        gx = np.exp(-k * (1 + theta[:, E1, None]) * dx**2)
-        gy = np.exp(-k * (1 - theta[:, E1, None]) * dy**2)
-        shape = gy[:, :, None] * gx[:, None, :]
+        gx = np.exp(-k * (1 + theta[:, E1, None]) * dx**2).astype(np.float32)
+        gy = np.exp(-k * (1 - theta[:, E1, None]) * dy**2).astype(np.float32)
+        shape: FloatArray = gy[:, :, None] * gx[:, None, :]
         if np.any(theta[:, E2]):
-            shape *= np.exp(-2 * (k * theta[:, E2, None] * dy)[:, :, None] * dx[:, None, :])
+            tilt = (-2 * k * theta[:, E2, None] * dy).astype(np.float32)
+            shape *= np.exp(tilt[:, :, None] * dx.astype(np.float32)[:, None, :])
         return shape
 
     def first_moments(self, values: FloatArray) -> Floats:
