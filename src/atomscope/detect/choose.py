@@ -17,8 +17,9 @@ from atomscope.scale import Scale, measure
 
 Frame = NDArray[np.float32]
 
-DARK_FIELD = 640  # px in the middle of a frame that decide between dark and bright
-CROP = 224  # px of the canonical sampling on which candidates are tried
+DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bright
+SURE = 0.9  # score of a trial after which no other is made
+CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
 LONE_ATOM = 0.45  # Å per px at which an isolated atom has the width that the network knows
@@ -57,19 +58,39 @@ def choose_factor(model: Model, frame: Frame, pixel_size: float | None) -> tuple
     scale = measure(frame)
     if scale.spacing is None or scale.order < REPEATS:
         return _without_lattice(model, scale, pixel_size), scale
-    base = model.card.spacing_px / scale.spacing
-    wanted = [base, base * 1.6]
-    if scale.sigma is not None:
-        wanted.append(LATTICE_SIGMA / scale.sigma)
-    trials = [(f, *_try(model, frame, f)) for f in _apart(wanted)]
-    factor, score, nearest = max(trials, key=lambda t: t[1])
-    if nearest is not None and not 0.72 < nearest / model.card.spacing_px < 1.45:
-        again = float(np.clip(factor * model.card.spacing_px / nearest, *FACTORS))
-        again_score, again_nearest = _try(model, frame, again)
-        near_base = 0.4 < again / base < 3.2
-        if near_base and again_score > 0.8 * score and again_nearest is not None:
-            factor = again
-    return factor, scale
+    best, score, nearest = 0.0, -1.0, None
+    for factor in _candidates(model, scale.spacing, scale.sigma):
+        trial, found = _try(model, frame, factor)
+        if trial > score:
+            best, score, nearest = factor, trial, found
+        if score > SURE:
+            break
+    if nearest is not None and not 0.75 < nearest / model.card.spacing_px < 1.2:
+        again = float(np.clip(best * model.card.spacing_px / nearest, *FACTORS))
+        base = model.card.spacing_px / scale.spacing
+        trial, found = _try(model, frame, again) if 0.4 < again / base < 3.2 else (0.0, None)
+        if trial > 0.8 * score and found is not None:
+            best = again
+    return best, scale
+
+
+def _candidates(model: Model, spacing: float, sigma: float | None) -> list[float]:
+    """Factors worth a trial, the likeliest first, at least a sixth apart.
+
+    Where the grain is much finer than the repeat, the cell holds several columns
+    (dumbbells, honeycombs): the grain then says more than the repeat.
+    """
+    base = model.card.spacing_px / spacing
+    wanted = [base, 1.6 * base]
+    if sigma is not None:
+        grain = LATTICE_SIGMA / sigma
+        fine = sigma * base < 0.65 * LATTICE_SIGMA
+        wanted.insert(0 if fine else 1, float(np.clip(grain, base / 2, 2.2 * base)))
+    kept: list[float] = []
+    for factor in (float(np.clip(f, *FACTORS)) for f in wanted):
+        if all(abs(np.log(factor / other)) > 0.15 for other in kept):
+            kept.append(factor)
+    return kept
 
 
 def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:
@@ -97,42 +118,27 @@ def is_dark(frame: Frame) -> bool:
     return float(np.mean((values / spread) ** 3)) < -1.2
 
 
-def _apart(wanted: list[float]) -> list[float]:
-    """Factors worth a trial, at least a sixth apart."""
-    kept: list[float] = []
-    for factor in (float(np.clip(f, *FACTORS)) for f in wanted):
-        if all(abs(np.log(factor / other)) > 0.15 for other in kept):
-            kept.append(factor)
-    return kept
-
-
 def _try(model: Model, frame: Frame, factor: float) -> tuple[float, float | None]:
     """Score one factor: the certainty of the columns found, and their spacing (canonical px)."""
-    found = [columns(model, normalise(part)) for part in _parts(frame, factor)]
-    p = np.concatenate([q for _, q in found])
+    xy, p = columns(model, normalise(_part(frame, factor)))
     if not (p > 0.5).any():
         return 0.0, None
     sure = float(np.sum(p[p > 0.5])) / (float(np.sum(p)) + 2.0)
-    near = [d for xy, q in found for d in _nearest(xy[q > 0.5])]
-    return sure * float(np.mean(p[p > 0.5])), float(np.median(near)) if len(near) >= 8 else None
+    score = sure * float(np.mean(p[p > 0.5]))
+    if (p > 0.5).sum() < 8:
+        return score, None
+    return score, float(np.median(cKDTree(xy[p > 0.5]).query(xy[p > 0.5], k=2)[0][:, 1]))
 
 
-def _nearest(xy: NDArray[np.float64]) -> list[float]:
-    if len(xy) < 2:
-        return []
-    return [float(d) for d in cKDTree(xy).query(xy, k=2)[0][:, 1]]
-
-
-def _parts(frame: Frame, factor: float) -> list[Frame]:
-    """Resample the parts of a frame with most detail, each about CROP px wide afterwards."""
+def _part(frame: Frame, factor: float) -> Frame:
+    """Resample the part of a frame with most detail; it is about CROP px wide afterwards."""
     edge = int(np.ceil(CROP / factor))
     height, width = frame.shape
     if height * width <= 1.5 * edge * edge:
-        return [resample(frame, factor)]
-    starts = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
-    cut = [frame[y : y + edge, x : x + edge] for y, x in starts]
-    seen = [resample(part, factor) for part in cut]
-    return sorted(seen, key=lambda part: -float(np.diff(part, axis=1).std()))[:2]
+        return resample(frame, factor)
+    corners = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
+    parts = (resample(frame[y : y + edge, x : x + edge], factor) for y, x in corners)
+    return max(parts, key=lambda part: float(np.diff(part, axis=1).std()))
 
 
 def _starts(length: int, edge: int) -> list[int]:

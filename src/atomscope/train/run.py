@@ -54,7 +54,9 @@ def train(
     optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
     state = _resume(out, network, mean, optimiser)
     batches = Batches(recipe, TRAINING, state["step"], recipe.steps)
-    loader = DataLoader(batches, batch_size=None, num_workers=workers, prefetch_factor=8)
+    loader = DataLoader(
+        batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
+    )
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
