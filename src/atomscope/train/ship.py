@@ -147,6 +147,8 @@ def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]
 
 def _calibrate(heat: Floats, true: NDArray[np.bool_], groups: int = 40) -> Calibration:
     """Fit p(heat): the share of true columns in groups of equal number, made monotonic."""
+    if len(heat) < 2 * groups:  # a trial run: nothing to learn from
+        return Calibration(heat=(0.0, 1.0), p=(0.0, 1.0))
     order = np.array_split(np.argsort(heat), groups)
     centre = np.array([heat[group].mean() for group in order])
     share = np.array([true[group].mean() for group in order])
@@ -161,7 +163,7 @@ def _reliability(p: Floats, true: NDArray[np.bool_], bins: int = 10) -> Reliabil
     stated = [float(p[index == b].mean()) for b in used]
     observed = [float(true[index == b].mean()) for b in used]
     counts = [int((index == b).sum()) for b in used]
-    gap = np.abs(np.array(stated) - observed) @ np.array(counts) / len(p)
+    gap = np.abs(np.array(stated) - observed) @ np.array(counts) / max(len(p), 1)
     return Reliability(
         stated=tuple(np.round(stated, 4)),
         observed=tuple(np.round(observed, 4)),
