@@ -161,20 +161,29 @@ def advance(
     damping[state.frozen[:, None] & held] = _FIXED
     step, ground = _step(scene, state, view, normal, weight, damping, tolerance)
     step[state.frozen[:, None] & held] = 0.0
-    theta = state.theta.copy()
-    share = _bound(step, theta)
-    theta[:, :p] += step
-    _keep_in_bounds(scene, theta, state.theta[:, PEAK])
-    moved = np.hypot(*(theta[:, [X, Y]] - state.theta[:, [X, Y]]).T)
-    new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
-    after = look(scene, new)
-    cost = [
-        np.einsum("nij->n", view.windows.gather((weight * v.residual**2).astype(np.float32)))
-        for v in (view, after)
-    ]
-    worse = cost[1] > 1.02 * cost[0]
+    share = _bound(step, state.theta)
+    cost = _local_cost(scene, view, weight)
+    for _ in range(3):
+        theta = state.theta.copy()
+        theta[:, :p] += step
+        _keep_in_bounds(scene, theta, state.theta[:, PEAK])
+        moved = np.hypot(*(theta[:, [X, Y]] - state.theta[:, [X, Y]]).T)
+        new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
+        after = look(scene, new)
+        new_cost = _local_cost(scene, after, weight)
+        if new_cost.sum() <= cost.sum() * (1 + 1e-6):
+            break
+        # Along a valley the normal matrix may promise too much: go half the way.
+        step, share = 0.5 * step, 0.5 * share
+    worse = new_cost > 1.02 * cost
     new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
     return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
+
+
+def _local_cost(scene: Scene, view: View, weight: FloatArray) -> Floats:
+    """Weighted squares of the residual around each column, shape (N,)."""
+    squares = (weight * view.residual**2).astype(np.float32)
+    return np.asarray(np.einsum("nij->n", view.windows.gather(squares)), dtype=np.float64)
 
 
 def _bound(step: Floats, theta: Floats) -> float:

@@ -204,11 +204,9 @@ def assemble(
 def _cross(
     theta: Floats, count: int, windows: Windows, weight: FloatArray, i: Ints, j: Ints
 ) -> Floats:
-    # The product of two shapes lies between them and is narrower than either.
-    middle = 0.5 * (theta[i] + theta[j])
+    # A window of the same edge halfway between two columns holds all that both windows share.
     shape = (weight.shape[0] - 2 * windows.pad, weight.shape[1] - 2 * windows.pad)
-    half = max(int(np.ceil(0.75 * windows.half)), 2)
-    between = Windows.around(middle, half, windows.pad, shape)
+    between = Windows.around(0.5 * (theta[i] + theta[j]), windows.half, windows.pad, shape)
     value = between.gather(weight) * between.gaussians(theta[i]) * between.gaussians(theta[j])
     left = between.derivatives(theta[i], count)
     right = between.derivatives(theta[j], count).transpose(0, 2, 1)

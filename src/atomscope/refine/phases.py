@@ -290,7 +290,7 @@ def _scene(
         parameters=parameters,
         # The denser the lattice, the smaller the least eigenvalues of the normal matrix, and
         # the weaker the coupling that must be kept for it to stay positive.
-        overlap=float(np.clip(20 * width / np.median(start.nearest), 4.5, 7.5)),
+        overlap=float(np.clip(22 * width / np.median(start.nearest), 5.0, 7.5)),
     )
 
 
