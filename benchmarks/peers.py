@@ -60,14 +60,22 @@ def atomap(jobs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def atomai(jobs: dict[str, np.ndarray], weights: Path) -> dict[str, np.ndarray]:
     """Centroids of the network's blobs as `predict` gives them, at the sampling asked for."""
-    from scipy.ndimage import zoom
+    from skimage.transform import resize
 
     network = load_atomai(weights)
     n = int(jobs["count"])
     frames = [jobs[f"frame_{i}"].astype(np.float32) for i in range(n)]
     factors = [float(jobs[f"factor_{i}"]) for i in range(n)]
-    shown = [zoom(f, factor, order=1, grid_mode=True, mode="nearest")
-             for f, factor in zip(frames, factors, strict=True)]  # fmt: skip
+    shown = [
+        resize(
+            f,
+            np.round(np.array(f.shape) * factor).astype(int),
+            order=1,
+            anti_aliasing=factor < 1,  # else the noise of skipped pixels is not averaged
+            preserve_range=True,
+        ).astype(np.float32)
+        for f, factor in zip(frames, factors, strict=True)
+    ]
     groups = [[i] for i in range(n)]
     if jobs["stacked"]:
         shapes = sorted({s.shape for s in shown})
