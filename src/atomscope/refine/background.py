@@ -94,7 +94,7 @@ def _hats(length: int, spacing: float) -> Floats:
     if count < 2:
         return np.ones((length, 1))
     place = np.arange(length) * ((count - 1) / (length - 1))
-    return np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0.0)
+    return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0.0))
 
 
 def _local_hats(hats: Floats, centre: Ints, windows: Windows) -> tuple[Ints, Floats]:

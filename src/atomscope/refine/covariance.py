@@ -54,7 +54,7 @@ def marginal(normal: Normal, xy: Floats, edge: float) -> Floats:
         tail = clusters.members[:, -(last // p) :]
         inside = np.arange(last // p) >= last // p - clusters.inside[:, None]
         result[tail[inside]] = own[inside]
-    return result * scale[:, :, None] * scale[:, None, :]
+    return np.asarray(result * scale[:, :, None] * scale[:, None, :])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from scipy.sparse.linalg import splu
 from atomscope.refine.background import Grid
 from atomscope.refine.noise import Noise
 from atomscope.refine.normal import Normal, assemble
-from atomscope.refine.windows import E1, LOG_WIDTH, PEAK, Floats, Windows, X, Y
+from atomscope.refine.windows import E1, LOG_WIDTH, PEAK, Bools, Floats, Windows, X, Y
 from atomscope.types import FloatArray
 
 ROUNDNESS = 0.3**-2  # ellipticities are of this order or less
@@ -73,7 +73,7 @@ class State:
     ground: Floats
     damping: Floats
     moved: Floats
-    frozen: FloatArray
+    frozen: Bools
     spread: float
 
 
@@ -162,7 +162,7 @@ def advance(
     step, ground = _step(scene, state, view, normal, weight, damping, tolerance)
     step[state.frozen[:, None] & held] = 0.0
     share = _bound(step, state.theta)
-    cost = _local_cost(scene, view, weight)
+    cost = _local_cost(view, weight)
     for _ in range(3):
         theta = state.theta.copy()
         theta[:, :p] += step
@@ -170,7 +170,7 @@ def advance(
         moved = np.hypot(*(theta[:, [X, Y]] - state.theta[:, [X, Y]]).T)
         new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
         after = look(scene, new)
-        new_cost = _local_cost(scene, after, weight)
+        new_cost = _local_cost(after, weight)
         if new_cost.sum() <= cost.sum() * (1 + 1e-6):
             break
         # Along a valley the normal matrix may promise too much: go half the way.
@@ -180,7 +180,7 @@ def advance(
     return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
 
 
-def _local_cost(scene: Scene, view: View, weight: FloatArray) -> Floats:
+def _local_cost(view: View, weight: FloatArray) -> Floats:
     """Weighted squares of the residual around each column, shape (N,)."""
     squares = (weight * view.residual**2).astype(np.float32)
     return np.asarray(np.einsum("nij->n", view.windows.gather(squares)), dtype=np.float64)

@@ -21,10 +21,11 @@ class Noise:
     constant: float
     slope: float
     floor: float
+    typical: float = 1.0  # variance of a pixel of mean brightness
 
     def variance(self, model: FloatArray) -> FloatArray:
         """Variance of pixels of the given noiseless brightness."""
-        return np.maximum(self.constant + self.slope * model, self.floor)
+        return np.asarray(np.maximum(self.constant + self.slope * model, self.floor))
 
 
 def noise_sample(model: FloatArray, residual: FloatArray, usable: FloatArray) -> Floats:
@@ -48,14 +49,11 @@ def fit_noise(sample: Floats, kind: Literal["auto", "poisson", "gaussian"], tiny
         tiny: Variance of rounding, the least that is ever given.
     """
     bright, squared = sample
+    overall = max(_clipped_mean(squared), tiny)
     if kind == "poisson":
-        return (
-            Noise(0.0, 1.0, max(0.02 * float(np.mean(np.maximum(bright, 0))), tiny))
-            if bright.size
-            else Noise(0.0, 1.0, max(tiny, 1e-12))
-        )
-    overall = _clipped_mean(squared)
-    flat = Noise(max(overall, tiny), 0.0, tiny)
+        mean = float(np.mean(np.maximum(bright, 0))) if bright.size else 0.0
+        return Noise(0.0, 1.0, max(0.02 * mean, tiny), max(mean, tiny))
+    flat = Noise(overall, 0.0, tiny, overall)
     if kind == "gaussian" or bright.size < 4 * _LEAST:
         return flat
     bins = int(min(_BINS, bright.size // _LEAST))
@@ -69,7 +67,7 @@ def fit_noise(sample: Floats, kind: Literal["auto", "poisson", "gaussian"], tiny
     spread = np.ptp(mean)
     if not spread > 0:
         return flat
-    predicted = np.full(len(mean), max(overall, tiny))
+    predicted = np.full(len(mean), overall)
     constant, slope = predicted[0], 0.0
     for _ in range(6):
         # The scatter of a bin's variance is proportional to the variance itself; bins that
@@ -82,7 +80,7 @@ def fit_noise(sample: Floats, kind: Literal["auto", "poisson", "gaussian"], tiny
         constant = float(np.average(variance, weights=weight)) - slope * centre
         floor = max(0.1 * float(variance.min()), 0.01 * overall, tiny)
         predicted = np.maximum(constant + slope * mean, floor)
-    return Noise(constant, slope, floor)
+    return Noise(constant, slope, floor, overall)
 
 
 def _clipped_mean(values: Floats) -> float:

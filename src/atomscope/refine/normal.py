@@ -13,7 +13,6 @@ from atomscope.refine.background import Grid
 from atomscope.refine.windows import LOG_WIDTH, Floats, Ints, Windows, X, Y
 from atomscope.types import FloatArray
 
-
 _CHUNK = 1024  # pairs worked on at a time: their windows stay in the cache
 
 
@@ -76,7 +75,10 @@ class Normal:
         count, p = gradient.shape
         own = self.own.copy()
         diagonal = np.einsum("nii->ni", own)
-        diagonal *= 1 + damping
+        # Parameters that no pixel tells about (masked, off the frame) must not be singular.
+        least = diagonal.max(axis=0, initial=0.0) * 1e-12
+        np.maximum(diagonal, np.where(least > 0, least, 1.0), out=diagonal)
+        diagonal *= 1 + 1e-7 + damping
         inverse = np.linalg.inv(own)
         across, down = self._matrices(own)
         ridge = self.ground.diagonal()

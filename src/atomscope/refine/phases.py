@@ -25,7 +25,7 @@ from atomscope.refine.noise import Noise, fit_noise, noise_sample
 from atomscope.refine.normal import Normal, assemble
 from atomscope.refine.options import RefineOptions
 from atomscope.refine.start import Start
-from atomscope.refine.windows import LOG_WIDTH, PEAK, Floats, Ints, X, Y
+from atomscope.refine.windows import LOG_WIDTH, PEAK, Bools, Floats, Ints, X, Y
 from atomscope.types import FloatArray
 
 _SHARED = 0.003  # spread of log widths that counts as one width for all
@@ -33,6 +33,7 @@ _SPREAD = 0.04  # spread to begin with: in a dense lattice noise would feign a l
 _COLUMNS_PER_TILE = 2500
 _NODES_PER_EDGE = 28
 _FIRST_STEPS = 4
+_PASSES = 3
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Fit:
     covariance: Floats
     misfit: Floats
     ground: Floats
-    good: FloatArray
+    good: Bools
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Tile:
 
     box: tuple[int, int, int, int]
     members: Ints
-    core: FloatArray
+    core: Bools
 
 
 def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: RefineOptions) -> Fit:
@@ -89,21 +90,31 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
         state, view, _ = _settle(scene, state, bare, None, options, _FIRST_STEPS)
         spreads.append(state.spread)
         fit.theta[tile.members[tile.core]] = _to_frame(state.theta[tile.core], tile)
-        seen = [scene.inner(v) for v in (view.model, view.residual, scene.usable)]
-        samples.append(noise_sample(seen[0], seen[1], seen[2])[:, :: len(tiles)])
-    tiny = (1e-7 * float(np.ptp(image))) ** 2 + 1e-300
+        samples.append(_sample(scene, view)[:, :: len(tiles)])
+    tiny = (1e-7 * float(np.ptp(image))) ** 2 + 1e-20
     noise = fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
-    width = float(np.exp(np.median(fit.theta[:, LOG_WIDTH])))
-    reach = _window_reach(fit.theta, noise, image)
-    for tile in tiles:
-        scene = _scene(image, usable, start, tile, width, reach, parameters)
-        _finish(scene, tile, fit, noise, float(np.median(spreads)), options)
+    spread = float(np.median(spreads))
+    for _ in range(_PASSES):
+        width = float(np.exp(np.median(fit.theta[:, LOG_WIDTH])))
+        reach = _window_reach(fit.theta, noise)
+        samples = []
+        for tile in tiles:
+            scene = _scene(image, usable, start, tile, width, reach, parameters)
+            samples.append(_finish(scene, tile, fit, noise, spread, options)[:, :: len(tiles)])
+        # Where the first pass had left columns behind, its residual was more than noise.
+        before, noise = noise, fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
+        if noise.typical > 0.8 * before.typical:
+            break
     return fit
+
+
+def _sample(scene: Scene, view: View) -> Floats:
+    return noise_sample(*map(scene.inner, (view.model, view.residual, scene.usable)))
 
 
 def _finish(
     scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
-) -> None:
+) -> Floats:
     theta = _to_frame(fit.theta[tile.members], tile, back=True)
     state = resume(scene, theta, spread)
     state, view, normal = _settle(scene, state, None, noise, options, options.iterations)
@@ -132,6 +143,7 @@ def _finish(
     local = np.einsum("na,nb->nab", hy[:, middle], hx[:, middle]).reshape(len(nodes), -1)
     fit.ground[members] = np.einsum("nm,nm->n", local, state.ground[nodes])[core]
     fit.good[members] = good[core]
+    return _sample(scene, view)
 
 
 def _settle(
@@ -165,7 +177,8 @@ def _settle(
         if options.width == "own":
             state = replace(state, spread=_spread_of_widths(state, normal))
         error = 1 / np.sqrt(np.maximum(normal.own[:, X, X], 1e-300))
-        stale = _changed(before, state.theta, scene.width) or np.median(state.moved / error) > 0.5
+        stale = _changed(before, state.theta, scene.width)
+        stale |= bool(np.median(state.moved / error) > 0.5)
         rest = state.moved < np.maximum(0.03 * error, 1e-6 * scene.width)
         if noise is not None and np.mean(rest) > 0.98:
             break
@@ -206,7 +219,7 @@ def _spread_of_widths(state: State, normal: Normal) -> float:
     return float(np.clip(np.sqrt(total / (len(width) + 3)), 0.01, 0.5))
 
 
-def _converged(scene: Scene, state: State, normal: Normal) -> FloatArray:
+def _converged(scene: Scene, state: State, normal: Normal) -> Bools:
     """Columns at rest, inside their bounds, and standing out of the noise."""
     theta = state.theta
     information = np.einsum("nii->ni", normal.own)
@@ -233,9 +246,9 @@ def _misfit(scene: Scene, view: View, weight: FloatArray) -> Floats:
     return np.asarray(np.maximum(chi / total - np.sqrt(2 * squares) / total, 1.0))
 
 
-def _window_reach(theta: Floats, noise: Noise, image: FloatArray) -> float:
+def _window_reach(theta: Floats, noise: Noise) -> float:
     """How far, in widths, the shape of a typical column stands out of the noise."""
-    sd = np.sqrt(float(noise.variance(np.median(image))))
+    sd = np.sqrt(noise.typical)
     clear = max(20 * float(np.median(theta[:, PEAK])) / max(sd, 1e-300), 2.0)
     return float(np.clip(np.sqrt(2 * np.log(clear)), 3.3, 5.5))
 
@@ -290,7 +303,7 @@ def _scene(
         parameters=parameters,
         # The denser the lattice, the smaller the least eigenvalues of the normal matrix, and
         # the weaker the coupling that must be kept for it to stay positive.
-        overlap=float(np.clip(22 * width / np.median(start.nearest), 5.0, 7.5)),
+        overlap=float(np.clip(22 * width / max(np.median(start.nearest), width), 5.0, 7.5)),
     )
 
 

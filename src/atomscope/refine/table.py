@@ -77,9 +77,12 @@ def refine(
     weight = usable.astype(np.float64)
     if options.weights == "poisson":
         clean, scale, level = np.where(usable, image * sign, 0.0), 1.0, 0.0
-    start = find_start(clean, weight, seen[known], options.max_shift)
-    fit = fit_frame(clean, weight, start, options)
-    return _fill(table, flags, known, fit, start, usable, sign * scale, level)
+    # Frames of a few pixels or of wild numbers overflow on the way; what is not finite in
+    # the end is flagged.
+    with np.errstate(all="ignore"):
+        start = find_start(clean, weight, seen[known], options.max_shift)
+        fit = fit_frame(clean, weight, start, options)
+        return _fill(table, flags, known, fit, start, usable, sign * scale, level)
 
 
 def _brightness_scale(image: FloatArray, usable: NDArray[np.bool_]) -> float:
@@ -103,9 +106,8 @@ def _fill(
 ) -> pd.DataFrame:
     covariance = fit.covariance * fit.misfit[:, None, None]
     width, volume, gradient = _volume(fit.theta, covariance.shape[1])
-    with np.errstate(invalid="ignore"):
-        error = np.sqrt(np.einsum("nii->ni", covariance)[:, :2])
-        volume_error = np.sqrt(np.einsum("na,nab,nb->n", gradient, covariance, gradient))
+    error = np.sqrt(np.einsum("nii->ni", covariance)[:, :2])
+    volume_error = np.sqrt(np.einsum("na,nab,nb->n", gradient, covariance, gradient))
     good = fit.good & np.isfinite(error).all(axis=1) & (error.max(axis=1) < width)
     rows = np.flatnonzero(known)
     filled = {

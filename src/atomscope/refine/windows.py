@@ -13,6 +13,7 @@ from atomscope.types import FloatArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 # Parameters of a column, in this order: x, y (px), peak, log of the width, ellipticity e1, e2.
 # Its shape is exp(-q/2), q = exp(-2 s) [(1 + e1) dx² + 2 e2 dx dy + (1 - e1) dy²].
@@ -62,7 +63,7 @@ class Windows:
         rows = ((self.iy + start)[:, None] + step) * shape[1]
         index = rows[:, :, None] + ((self.ix + start)[:, None] + step)[:, None, :]
         total = np.bincount(index.ravel(), tiles.ravel(), minlength=shape[0] * shape[1])
-        return total.reshape(shape)
+        return np.asarray(total.reshape(shape), dtype=np.float64)
 
     def gaussians(self, theta: Floats) -> FloatArray:
         """Unit-peak shapes of columns over their windows: theta (N, 6) -> (N, w, w).
