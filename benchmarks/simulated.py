@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,9 +32,9 @@ from baselines import (
 )
 from microscope import View, cramer_rao, look, neighbour_distance, shoot, tile
 from ours import found_by
-from worlds import WORLDS, World
 
 from atomscope.evaluate import Scores, pool
+from worlds import WORLDS, World
 
 ELECTRONS = (3, 10, 30, 100, 300, 1000, 3000, 10000)
 SAMPLINGS = (6.0, 10.0, 18.0)  # px between neighbours, as far as 0.05 to 0.3 Å allow
@@ -71,11 +71,10 @@ def series(world: World, kind: str, view: View, electrons: Sequence[int], seed: 
     return Series(material, frames, [at_unit_dose / f.info["dose"] ** 0.5 for f in frames])
 
 
-def all_series(args: argparse.Namespace) -> list[Series]:
+def all_series(args: argparse.Namespace) -> Iterator[Series]:
     """The test set; seeds depend on the place in the list only."""
     samplings = SAMPLINGS[1:2] if args.quick else SAMPLINGS
     electrons = ELECTRONS[3::3] if args.quick else ELECTRONS
-    made = []
     for i, world in enumerate(WORLDS):
         if args.only and world.name not in args.only:
             continue
@@ -85,12 +84,11 @@ def all_series(args: argparse.Namespace) -> list[Series]:
             pixel_size = float(np.clip(spacing / sampling, 0.05, 0.3))
             seed = 1000 * i + 100 * j
             flat = look(world, args.size, pixel_size, seed)
-            made.append(series(world, "linear", flat, electrons, seed + 50))
+            yield series(world, "linear", flat, electrons, seed + 50)
             if path and path.exists():
                 with np.load(path) as stored:
                     deep = tile(dict(stored), world.probe, args.size, pixel_size, seed + 7)
-                made.append(series(world, "multislice", deep, electrons, seed + 60))
-    return made
+                yield series(world, "multislice", deep, electrons, seed + 60)
 
 
 def classical(s: Series) -> dict[str, list[Array]]:
