@@ -35,7 +35,7 @@ def test_slow_background_changes_little():
     y, x = np.mgrid[:160, :160] / 160
     tilted = frame + 400 * x - 250 * y**2
     inside = slice(20, -20)
-    difference = (normalise(tilted) - normalise(frame))[inside, inside]
+    difference = (normalise(tilted) - normalise(frame))[:, inside, inside]
     assert np.sqrt(np.mean(difference**2)) < 0.12
 
 
@@ -45,7 +45,7 @@ def test_constant_frame_is_zero():
 
 def test_mirror_of_the_input_is_mirror_of_the_output(rng):
     frame = rng.normal(size=(64, 96))
-    np.testing.assert_allclose(normalise(frame[:, ::-1]), normalise(frame)[:, ::-1], atol=1e-4)
+    np.testing.assert_allclose(normalise(frame[:, ::-1]), normalise(frame)[..., ::-1], atol=1e-4)
 
 
 @settings(max_examples=30, deadline=None)
@@ -78,7 +78,7 @@ def test_shipped_models_load_and_give_their_test_output():
     assert "universal" in store.names()
     for name in store.names():
         model = store.load(name)
-        heat, offset = model.run(np.zeros((64, 96), dtype=np.float32))
+        heat, offset = model.run(np.zeros((2, 64, 96), dtype=np.float32))
         assert heat.shape == (64, 96)
         assert offset.shape == (2, 64, 96)
         assert 0 <= heat.min() <= heat.max() <= 1
@@ -92,8 +92,9 @@ def test_same_answer_on_one_and_two_threads():
 
 def test_calibration_is_monotonic_and_reliable():
     card, _ = store.read_card("universal")
-    assert np.all(np.diff(card.calibration.heat) > 0)
-    assert np.all(np.diff(card.calibration.p) >= 0)
+    for curve in (card.calibration.lattice, card.calibration.isolated):
+        assert np.all(np.diff(curve.heat) > 0)
+        assert np.all(np.diff(curve.p) >= 0)
     assert card.reliability.expected_calibration_error < 0.05
 
 

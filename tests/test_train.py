@@ -65,7 +65,7 @@ def test_shipped_folder_loads_and_is_checked(tmp_path):
     card = ship(TINY, best, tmp_path / "model", commit="none", patches=12)
     model = load(str(tmp_path / "model"))
     assert model.card == card
-    assert model.run(np.zeros((48, 80), dtype=np.float32))[0].shape == (48, 80)
+    assert model.run(np.zeros((2, 48, 80), dtype=np.float32))[0].shape == (48, 80)
 
 
 def test_loss_falls(tmp_path):

@@ -25,7 +25,7 @@ _HOME = {
     "report": "atomscope.report",
     "train": "atomscope.train",
 }
-__all__ = ["Image", "analyze", "detect", "read", "refine", "report", "train"]  # noqa: F822
+__all__ = ["Image", "analyze", "detect", "read", "refine", "report", "train"]
 
 
 class _Root(ModuleType):

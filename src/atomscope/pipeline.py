@@ -145,6 +145,7 @@ def analyze(
         "view": {
             "factor": view.factor,
             "contrast": "dark" if view.dark else "bright",
+            "lattice": view.lattice,
             "levelled": view.level,
             "spacing_px": view.scale.spacing,
             "order": view.scale.order,

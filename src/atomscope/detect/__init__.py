@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atomscope.detect.choose import View, choose_factor, is_dark
+from atomscope.detect.choose import REPEATS, View, choose_factor, is_dark
 from atomscope.detect.prepare import Mask, fill, level, usable
 from atomscope.detect.tiles import columns, heat_map
 from atomscope.errors import InputError, UsageError
@@ -112,7 +112,7 @@ def find(frame: FloatArray, model: Model, view: View, *, min_p: float = 0.5) -> 
     shown = _shown(frame, good, view)
     if shown is None:
         return empty
-    xy, p = columns(model, shown)
+    xy, p = columns(model, shown, lattice=view.lattice)
     xy = to_input(xy, view.factor)
     height, width = frame.shape
     inside = np.all((xy > -0.5) & (xy < (width - 0.5, height - 0.5)), axis=1)
@@ -194,4 +194,5 @@ def _look_at(
     if contrast == "auto" and image.modality == "unknown":
         dark = is_dark(values)
     chosen, scale = choose_factor(model, -values if dark else values, image.pixel_size)
-    return View(factor or chosen, dark, scale, level=lines)
+    lattice = scale.order >= REPEATS
+    return View(factor or chosen, dark, scale, lattice=lattice, level=lines)

@@ -34,12 +34,14 @@ class View:
         factor: Canonical px per px of the input.
         dark: True where the atoms are darker than their surroundings.
         scale: What the frame's autocorrelation said.
+        lattice: True where columns repeat, False for isolated atoms on a support.
         level: True where scan lines are brought to one height first (STM).
     """
 
     factor: float
     dark: bool
     scale: Scale
+    lattice: bool = True
     level: bool = False
 
 
@@ -110,7 +112,7 @@ def is_dark(frame: Frame) -> bool:
     """
     top, left = (max(0, (n - DARK_FIELD) // 2) for n in frame.shape)
     part = normalise(frame[top : top + DARK_FIELD, left : left + DARK_FIELD])
-    values = ndimage.gaussian_filter(np.sinh(part), 1.0)
+    values = ndimage.gaussian_filter(np.sinh(part[1]), 1.0)
     values -= values.mean()
     spread = float(values.std())
     if spread == 0:

@@ -36,14 +36,14 @@ def tiles(shape: tuple[int, int]) -> Iterator[Tile]:
 
 
 def maps(model: Model, frame: Frame, tile: Tile) -> tuple[Frame, Frame]:
-    """Return heat and offsets of one tile of a normalised frame.
+    """Return heat and offsets of one tile of a normalised frame (2, y, x).
 
     The tile is run with a halo of the model's card, mirrored at the frame's border.
     """
     halo = model.card.halo_px
     top, left = max(0, tile.y - halo), max(0, tile.x - halo)
-    part = frame[top : tile.y + tile.height + halo, left : tile.x + tile.width + halo]
-    fill = [(0, -n % UNIT) for n in part.shape]
+    part = frame[:, top : tile.y + tile.height + halo, left : tile.x + tile.width + halo]
+    fill = [(0, 0), *((0, -n % UNIT) for n in part.shape[1:])]
     if any(after for _, after in fill):
         part = np.pad(part, fill, mode="symmetric")
     heat, offset = model.run(np.ascontiguousarray(part))
@@ -52,19 +52,19 @@ def maps(model: Model, frame: Frame, tile: Tile) -> tuple[Frame, Frame]:
     return heat[rows, cols], offset[:, rows, cols]
 
 
-def columns(model: Model, frame: Frame) -> tuple[Floats, Floats]:
-    """Return positions (N, 2) in px of a normalised frame, and their calibrated p (N,)."""
-    found = [_columns_of(model, frame, tile) for tile in tiles(frame.shape)]
+def columns(model: Model, frame: Frame, *, lattice: bool = True) -> tuple[Floats, Floats]:
+    """Return positions (N, 2) in px, and p (N,), of the columns of a normalised frame (2, y, x)."""
+    found = [_columns_of(model, frame, tile) for tile in tiles(frame.shape[1:])]
     xy = np.concatenate([points for points, _ in found])
     heat = np.concatenate([value for _, value in found])
-    p = np.interp(heat, model.card.calibration.heat, model.card.calibration.p)
+    p = model.card.calibration.probability(heat, lattice=lattice)
     return _without_doubles(xy, p, 0.3 * model.card.spacing_px)
 
 
 def heat_map(model: Model, frame: Frame) -> Frame:
-    """Return the heat of a whole normalised frame, same shape."""
-    whole = np.empty(frame.shape, dtype=np.float32)
-    for tile in tiles(frame.shape):
+    """Return the heat (y, x) of a whole normalised frame (2, y, x)."""
+    whole = np.empty(frame.shape[1:], dtype=np.float32)
+    for tile in tiles(frame.shape[1:]):
         heat, _ = maps(model, frame, tile)
         whole[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width] = heat
     return whole

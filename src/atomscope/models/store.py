@@ -18,13 +18,31 @@ from atomscope.errors import UsageError
 ZOO = Path(__file__).parent / "zoo"
 
 
-class Calibration(BaseModel):
-    """Heat of a maximum to the probability that it is a column: linear between knots."""
+class Curve(BaseModel):
+    """Knots of a line: heat of a maximum, and the share of such maxima that are columns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     heat: tuple[float, ...]
     p: tuple[float, ...]
+
+
+class Calibration(BaseModel):
+    """Heat of a maximum to the probability that it is a column: linear between knots.
+
+    One curve for frames with a lattice, one for isolated atoms on a support: the same heat
+    means less where most maxima are texture.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    lattice: Curve
+    isolated: Curve
+
+    def probability(self, heat: NDArray[np.float64], *, lattice: bool) -> NDArray[np.float64]:
+        """Return the probabilities (N,) of maxima with the given heat (N,)."""
+        curve = self.lattice if lattice else self.isolated
+        return np.interp(heat, curve.heat, curve.p)
 
 
 class Reliability(BaseModel):
@@ -70,8 +88,8 @@ class Model:
     sha256: str
 
     def run(self, frame: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return heat (y, x) and offsets (2, y, x) in px of a normalised frame (y, x)."""
-        heat, offset = self.session.run(None, {"frame": frame[None, None]})
+        """Return heat (y, x) and offsets (2, y, x) in px of a normalised frame (2, y, x)."""
+        heat, offset = self.session.run(None, {"frame": frame[None]})
         return heat[0, 0], offset[0]
 
 

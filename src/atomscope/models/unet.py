@@ -24,7 +24,7 @@ def block(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Seq
 
 
 class UNet(nn.Module):
-    """Maps a normalised frame (B, 1, y, x) to logits and offsets (B, 3, y, x).
+    """Maps a normalised frame (B, 2, y, x) to logits and offsets (B, 3, y, x).
 
     Channel 0 is the logit of the heat; 1 and 2 are the vector (dx, dy) to the
     nearest column in px.
@@ -37,7 +37,7 @@ class UNet(nn.Module):
         """Build the layers."""
         super().__init__()
         a, b, c, d = widths
-        self.stem = block(1, a, 5, 2)
+        self.stem = block(2, a, 5, 2)
         self.enc1 = block(a, a)
         self.enc2 = nn.Sequential(block(a, b, 3, 2), block(b, b))
         self.enc3 = nn.Sequential(block(b, c, 3, 2), block(c, c), block(c, c))

@@ -31,13 +31,16 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         """Draw one batch."""
         size = self.recipe.size
-        frames = np.empty((self.recipe.batch, 1, size, size), dtype=np.float32)
-        heat = np.empty_like(frames)
-        near = np.empty(frames.shape, dtype=np.bool_)
+        frames = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
+        heat = np.empty((self.recipe.batch, 1, size, size), dtype=np.float32)
+        near = np.empty(heat.shape, dtype=np.bool_)
         offset = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
         for i in range(self.recipe.batch):
             key = (self.recipe.seed, self.stream, self.first + index, i)
-            frame, xy = patch(np.random.default_rng(key), size, self.world)
-            frames[i, 0] = normalise(frame)
+            rng = np.random.default_rng(key)
+            frame, xy = patch(rng, size, self.world)
+            frames[i] = normalise(frame)
+            # a patch is part of a larger frame, whose typical spread may be another
+            frames[i, 1] = np.arcsinh(np.sinh(frames[i, 1]) * np.exp(rng.normal(0, 0.2)))
             heat[i, 0], offset[i], near[i, 0] = to_maps(xy, (size, size))
         return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)

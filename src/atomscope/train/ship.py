@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from safetensors.torch import load_file
 from scipy.optimize import isotonic_regression
 from scipy.spatial import cKDTree
 
-from atomscope.models.store import Calibration, Card, Reliability
+from atomscope.models.normalise import normalise
+from atomscope.models.store import Calibration, Card, Curve, Reliability
 from atomscope.models.targets import to_points
 from atomscope.models.unet import DEPTH, Exported, UNet
 from atomscope.simulate.dataset import World, patch
@@ -38,27 +40,32 @@ def ship(
         commit: Commit of the code that measures the scores.
         patches: Patches for the calibration, and as many for the scores.
     """
-    from atomscope.models.normalise import normalise
-
     network = UNet(recipe.widths)
     network.load_state_dict(load_file(weights))
     network = Exported(network.eval()).eval()
 
-    def found(stream: int) -> tuple[Floats, NDArray[np.bool_], int]:
-        return _maxima(network, recipe, stream, patches)
+    def found(stream: int, *, lattice: bool) -> Maxima:
+        return _maxima(network, recipe, stream, patches, lattice=lattice)
 
-    heat, true, _ = found(CALIBRATION)
-    calibration = _calibrate(heat, true)
-    heat, true, columns = found(VALIDATION)
-    p = np.interp(heat, calibration.heat, calibration.p)
-    reliability = _reliability(p, true)
-    hits, called = int((true & (p >= 0.5)).sum()), int((p >= 0.5).sum())
+    calibration = Calibration(
+        lattice=_calibrate(found(CALIBRATION, lattice=True)),
+        isolated=_calibrate(found(CALIBRATION, lattice=False)),
+    )
+    scored = {
+        kind: found(VALIDATION, lattice=kind == "lattice") for kind in ("lattice", "isolated")
+    }
+    p = {
+        kind: calibration.probability(seen.heat, lattice=kind == "lattice")
+        for kind, seen in scored.items()
+    }
+    truth = np.concatenate([seen.true for seen in scored.values()])
+    reliability = _reliability(np.concatenate(list(p.values())), truth)
     folder.mkdir(parents=True, exist_ok=True)
     _export(network, folder / "weights.onnx")
     frame, _ = patch(np.random.default_rng(7), 64)
     frame = normalise(frame)
     with torch.no_grad():
-        heat_map, offset = network(torch.from_numpy(frame)[None, None])
+        heat_map, offset = network(torch.from_numpy(frame)[None])
     np.savez_compressed(
         folder / "test_pair.npz", frame=frame, heat=heat_map[0, 0].numpy(), offset=offset[0].numpy()
     )
@@ -76,9 +83,9 @@ def ship(
         reliability=reliability,
         recipe=recipe.model_dump(mode="json"),
         scores={
-            "validation_precision": round(hits / max(called, 1), 4),
-            "validation_recall": round(hits / max(columns, 1), 4),
-            "validation_f1": round(2 * hits / max(called + columns, 1), 4),
+            name: score
+            for kind, seen in scored.items()
+            for name, score in _scores(kind, p[kind], seen).items()
         },
         scored_at_commit=commit,
         weights_sha256=hashlib.sha256((folder / "weights.onnx").read_bytes()).hexdigest(),
@@ -91,7 +98,7 @@ def ship(
 
 def _export(network: torch.nn.Module, path: Path) -> None:
     dynamic = torch.export.Dim.DYNAMIC
-    example = torch.zeros(1, 1, 8 * DEPTH, 10 * DEPTH)
+    example = torch.zeros(1, 2, 8 * DEPTH, 10 * DEPTH)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
@@ -107,27 +114,47 @@ def _export(network: torch.nn.Module, path: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Maxima:
+    """Heat (N,) and truth (N,) of all maxima in seeded patches, and the true columns in all."""
+
+    heat: Floats
+    true: NDArray[np.bool_]
+    columns: int
+
+
 @torch.no_grad()
 def _maxima(
-    network: torch.nn.Module, recipe: TrainingRecipe, stream: int, count: int
-) -> tuple[Floats, NDArray[np.bool_], int]:
-    """Return heat and truth of all maxima in seeded patches, and the number of true columns."""
-    from atomscope.models.normalise import normalise
-
+    network: torch.nn.Module, recipe: TrainingRecipe, stream: int, count: int, *, lattice: bool
+) -> Maxima:
+    """Run the network over patches with lattices, or over all others."""
     heats, trues, columns = [], [], 0
-    world = World(**recipe.world.model_dump())
+    _, isolated, nothing = recipe.world.kinds
+    kinds = (1.0, 0.0, 0.0) if lattice else (0.0, isolated, nothing)
+    rest = sum(kinds)
+    world = World(**{**recipe.world.model_dump(), "kinds": tuple(k / rest for k in kinds)})
     for i in range(count):
-        # a second stream number keeps these apart from the loss-validation patches
-        frame, xy = patch(
-            np.random.default_rng((recipe.seed, stream, 10**6 + i)), recipe.size, world
-        )
-        heat, offset = network(torch.from_numpy(normalise(frame))[None, None])
+        # numbers beyond those of the patches that choose the best weights
+        key = (recipe.seed, stream, 10**6 + i, int(lattice))
+        frame, xy = patch(np.random.default_rng(key), recipe.size, world)
+        heat, offset = network(torch.from_numpy(normalise(frame))[None])
         points, value, _ = to_points(heat[0, 0].numpy(), offset[0].numpy(), LEAST_HEAT)
         order = np.argsort(-value)
         heats.append(value[order])
         trues.append(_claim(points[order], xy))
         columns += len(xy)
-    return np.concatenate(heats), np.concatenate(trues), columns
+    return Maxima(np.concatenate(heats), np.concatenate(trues), columns)
+
+
+def _scores(kind: str, p: Floats, seen: Maxima) -> dict[str, float]:
+    """Precision, recall and F1 at p = 0.5."""
+    called = p >= 0.5
+    hits, count = int((seen.true & called).sum()), int(called.sum())
+    return {
+        f"{kind}_precision": round(hits / max(count, 1), 4),
+        f"{kind}_recall": round(hits / max(seen.columns, 1), 4),
+        f"{kind}_f1": round(2 * hits / max(count + seen.columns, 1), 4),
+    }
 
 
 def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]:
@@ -145,16 +172,17 @@ def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]
     return true
 
 
-def _calibrate(heat: Floats, true: NDArray[np.bool_], groups: int = 40) -> Calibration:
+def _calibrate(seen: Maxima, groups: int = 40) -> Curve:
     """Fit p(heat): the share of true columns in groups of equal number, made monotonic."""
+    heat, true = seen.heat, seen.true
     if len(heat) < 2 * groups:  # a trial run: nothing to learn from
-        return Calibration(heat=(0.0, 1.0), p=(0.0, 1.0))
+        return Curve(heat=(0.0, 1.0), p=(0.0, 1.0))
     order = np.array_split(np.argsort(heat), groups)
     centre = np.array([heat[group].mean() for group in order])
     share = np.array([true[group].mean() for group in order])
     weight = np.array([len(group) for group in order], dtype=float)
     fitted = isotonic_regression(share, weights=weight).x.clip(0.0, 0.9999)
-    return Calibration(heat=tuple(centre.round(4)), p=tuple(fitted.round(4)))
+    return Curve(heat=tuple(centre.round(4)), p=tuple(fitted.round(4)))
 
 
 def _reliability(p: Floats, true: NDArray[np.bool_], bins: int = 10) -> Reliability:
