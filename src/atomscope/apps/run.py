@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomscope.errors import AtomscopeError, UsageError
+from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from atomscope.pipeline import Progress, Result
+    from atomscope.recipe import Recipe
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -42,7 +46,9 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
         0 when all are done; 4 when some failed; the error's own code when all did.
 
     Raises:
-        UsageError: Nothing was given, or an option is malformed.
+        UsageError: Nothing was given, an option is malformed, there is no such recipe or
+            model, or the output folder cannot be written.
+        MissingExtraError: Parquet was asked for and is not installed.
     """
     if sample is not None:
         inputs = [*inputs, _sample(sample)]
@@ -52,21 +58,20 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
             "graphene-si"
         )
     _check(options)
+    plan = _plan(options)
+    made = _make(options.out)
     folders = _folders(inputs, options.out)
     summaries, codes = [], []
     for path, folder in zip(inputs, folders, strict=True):
         try:
-            summaries.append(_one(path, folder, options))
+            summaries.append(_one(path, folder, plan, options))
             codes.append(0)
         except AtomscopeError as error:
             codes.append(error.exit_code)
             summaries.append({"input": str(path), "error": str(error)})
             print(f"atomscope: {error}", file=sys.stderr)
-        except OSError as error:
-            codes.append(3)
-            line = f"{path}: {error.strerror or error} ({error.filename or folder})."
-            summaries.append({"input": str(path), "error": line})
-            print(f"atomscope: {line}", file=sys.stderr)
+    if made and not any(options.out.iterdir()):
+        options.out.rmdir()
     if options.json:
         print(json.dumps(summaries, indent=1, allow_nan=False))
     if all(code == 0 for code in codes):
@@ -74,23 +79,16 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     return 4 if 0 in codes else max(codes)
 
 
-def _one(path: Path, folder: Path, options: Options) -> dict[str, Any]:
-    from atomscope.pipeline import analyze
-
+def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
     started = time.perf_counter()
-    with _progress(path.name) as progress:
-        result = analyze(
-            path,
-            pixel_size=options.pixel_size,
-            recipe=options.recipe,
-            select=_selected(options.select),
-            frames=_range(options.frames),
-            model=options.model,
-            contrast=options.contrast,
-            jobs=options.jobs,
-            progress=progress,
-        )
-    result.save(folder, parquet=options.parquet)
+    result = _analysed(path, plan, options)
+    try:
+        result.save(folder, parquet=options.parquet)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be written ({error.strerror or error}); "
+            "give a folder that can be written with -o."
+        ) from error
     seconds = time.perf_counter() - started
     if not options.json:
         _say(result, folder, seconds)
@@ -104,6 +102,32 @@ def _one(path: Path, folder: Path, options: Options) -> dict[str, Any]:
         "warnings": list(result.warnings),
         "quality": json.loads(json.dumps(result.quality.to_dict())),
     }
+
+
+def _analysed(path: Path, plan: Recipe, options: Options) -> Result:
+    from atomscope.pipeline import analyze
+
+    try:
+        with _progress(path.name) as progress:
+            return analyze(
+                path,
+                pixel_size=options.pixel_size,
+                recipe=plan,
+                select=options.select,
+                frames=_range(options.frames),
+                jobs=options.jobs,
+                progress=progress,
+            )
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror or error}); expected a file. "
+            "Check the disk and the permissions."
+        ) from error
+    except MemoryError as error:
+        raise InputError(
+            f"{path}: one frame does not fit into the memory; expected one of a few "
+            "gigapixels at most. Cut it into parts."
+        ) from error
 
 
 def _say(result: Result, folder: Path, seconds: float) -> None:
@@ -131,10 +155,37 @@ def _check(options: Options) -> None:
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: expected 1 or more.")
     _range(options.frames)
+    if options.parquet and find_spec("pyarrow") is None:
+        raise MissingExtraError(
+            "--format parquet needs pyarrow, which is not installed: "
+            "pip install 'atomscope[parquet]'"
+        )
 
 
-def _selected(text: str | None) -> int | str | None:
-    return int(text) if text is not None and text.isdigit() else text
+def _plan(options: Options) -> Recipe:
+    """Return the recipe with the options in it; a wrong one is told before any work is done."""
+    from atomscope.models.store import read_card
+    from atomscope.recipe import load
+
+    plan = load(options.recipe).with_detect(model=options.model, contrast=options.contrast)
+    read_card(plan.detect.model)
+    return plan
+
+
+def _make(out: Path) -> bool:
+    """Make the output folder before any work is done; tell whether it is new."""
+    try:
+        new = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise UsageError(f"-o {out}: a file of this name exists; expected a folder.") from error
+    except OSError as error:
+        raise UsageError(
+            f"-o {out}: cannot be made ({error.strerror}); give a folder that can be written."
+        ) from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UsageError(f"-o {out}: no permission to write; give a folder that can be written.")
+    return new
 
 
 def _range(text: str | None) -> tuple[int | None, int | None] | None:
@@ -159,17 +210,14 @@ def _sample(name: str) -> Path:
 
 def _folders(inputs: list[Path], out: Path) -> list[Path]:
     """One folder per input: `out` itself for one, subfolders with unique names for several."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: a file of this name exists; expected a folder.")
     if len(inputs) == 1:
         return [out]
-    taken: dict[str, int] = {}
-    folders = []
+    folders: list[Path] = []
     for path in inputs:
         name = path.name.rpartition("::")[0] or path.name
         stem = Path(name).stem or "input"
-        taken[stem] = taken.get(stem, 0) + 1
-        folders.append(out / (stem if taken[stem] == 1 else f"{stem}-{taken[stem]}"))
+        names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
+        folders.append(next(out / name for name in names if out / name not in folders))
     return folders
 
 
