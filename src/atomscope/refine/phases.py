@@ -249,7 +249,7 @@ def _misfit(scene: Scene, view: View, weight: FloatArray) -> Floats:
 def _window_reach(theta: Floats, noise: Noise) -> float:
     """How far, in widths, the shape of a typical column stands out of the noise."""
     sd = np.sqrt(noise.typical)
-    clear = max(20 * float(np.median(theta[:, PEAK])) / max(sd, 1e-300), 2.0)
+    clear = max(5 * float(np.median(theta[:, PEAK])) / max(sd, 1e-300), 2.0)
     return float(np.clip(np.sqrt(2 * np.log(clear)), 3.3, 5.5))
 
 
