@@ -175,7 +175,9 @@ def advance(
             break
         # Along a valley the normal matrix may promise too much: go half the way.
         step, share = 0.5 * step, 0.5 * share
-    worse = new_cost > 1.02 * cost
+    # A column that keeps swinging has a curvature that Gauss-Newton does not see (misfit).
+    swings = (moved > 0.5 * state.moved) & (moved > 0.005 * scene.width)
+    worse = (new_cost > 1.02 * cost) | swings
     new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
     return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
 
