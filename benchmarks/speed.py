@@ -125,7 +125,7 @@ def against_peers(frame, args: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 CHILD = """
-import resource, sys, time
+import re, sys, time
 import numpy as np
 import atomscope
 frame = np.load(sys.argv[1], mmap_mode="r")
@@ -134,7 +134,9 @@ call = atomscope.detect if sys.argv[2] == "detect" else atomscope.analyze
 start = time.perf_counter()
 call(frame, **options)
 spent = time.perf_counter() - start
-print(spent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+# Not getrusage: its peak outlives exec, so a child would report the memory of its parent.
+peak = re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()).group(1)
+print(spent, int(peak) / 1024)
 """
 
 
