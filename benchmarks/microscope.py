@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from baselines import Array, Frame
-from worlds import Columns, Probe, World, merge
+from specimens import Columns, Probe, World, merge
 
 CROSS_SECTION = 2.5e-5  # Å^2 per Z^1.6: 0.027 Å^2 for Pt, as at 60 to 200 mrad and 200 kV
 RESOLVED = 0.85  # of the probe's width: where two equal peaks begin to show a dip (Sparrow)

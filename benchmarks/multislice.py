@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from worlds import EXPONENT, SAME_COLUMN, _unit_cell, merge
+from specimens import EXPONENT, SAME_COLUMN, _unit_cell, merge
 
 # Name of the world: directions of x, y and beam, thickness in Å (None: one layer), probe kV, mrad.
 CELLS = {

@@ -3,7 +3,7 @@
     python benchmarks/simulated.py [--quick] [--model FOLDER] [--cells CACHE]
         [--peers peers/bin/python] [--atomai WEIGHTS] [--csv OUT.csv]
 
-Frames: every world of worlds.py with the fast model, and every multislice cell in CACHE, at three
+Frames: every world of specimens.py with the fast model, and every multislice cell in CACHE, at three
 pixel sizes and eight doses (3 to 10,000 detected electrons per column). Prints Markdown tables.
 
 Beside ours: LoG + 2-D Gaussian fit tuned per material and pixel size over all doses, and tuned per
@@ -32,9 +32,9 @@ from baselines import (
 )
 from microscope import View, cramer_rao, look, neighbour_distance, shoot, tile
 from ours import found_by
+from specimens import WORLDS, World
 
 from atomscope.evaluate import Scores, pool
-from worlds import WORLDS, World
 
 ELECTRONS = (3, 10, 30, 100, 300, 1000, 3000, 10000)
 SAMPLINGS = (6.0, 10.0, 18.0)  # px between neighbours, as far as 0.05 to 0.3 Å allow

@@ -25,7 +25,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np  # noqa: E402
 from microscope import look, neighbour_distance, shoot  # noqa: E402
-from worlds import WORLDS  # noqa: E402
+from specimens import WORLDS  # noqa: E402
 
 
 def example(size: int):

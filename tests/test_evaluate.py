@@ -147,9 +147,9 @@ def test_fast_for_a_hundred_thousand_atoms(rng, radius):
     # 0.9 of the spacing connects nearly all candidates into one graph.
     truth = np.stack(np.meshgrid(np.arange(320.0), np.arange(320.0)), -1).reshape(-1, 2)
     found = rng.permutation(truth)[: len(truth) - 900] + rng.normal(0, 0.08, (len(truth) - 900, 2))
-    start = time.perf_counter()
+    start = time.process_time()  # not of the clock: the machine may be busy
     scores = score(truth, found, radius)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert scores.tp >= 0.999 * len(found)
 
 
