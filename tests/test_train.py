@@ -11,13 +11,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
 from atomscope.train import run as loop  # noqa: E402
-from atomscope.train.settings import TrainingRecipe  # noqa: E402
+from atomscope.train.settings import TrainingPhase, TrainingRecipe  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("default")  # the exporter warns about itself
 
 TINY = TrainingRecipe(
     name="tiny",
-    steps=6,
+    phases=(TrainingPhase(steps=6), TrainingPhase(steps=3, seed=1, learning_rate=1e-3)),
     batch=2,
     size=32,
     widths=(16, 16, 16, 16),
@@ -54,7 +54,7 @@ def test_a_folder_belongs_to_one_recipe(tmp_path):
     loop._claim(tmp_path, TINY)
     loop._claim(tmp_path, TINY)
     with pytest.raises(UsageError, match="another recipe"):
-        loop._claim(tmp_path, TINY.model_copy(update={"seed": 5}))
+        loop._claim(tmp_path, TINY.model_copy(update={"batch": 5}))
 
 
 def test_shipped_folder_loads_and_is_checked(tmp_path):
@@ -69,9 +69,10 @@ def test_shipped_folder_loads_and_is_checked(tmp_path):
 
 
 def test_loss_falls(tmp_path):
-    recipe = TINY.model_copy(update={"steps": 60, "validate_every": 20, "learning_rate": 5e-3})
+    phases = (TrainingPhase(steps=60, learning_rate=5e-3),)
+    recipe = TINY.model_copy(update={"phases": phases, "validate_every": 20})
     loop.train(recipe, tmp_path, workers=0)
-    rows = np.genfromtxt(tmp_path / "metrics.csv", delimiter=",", names=True)
+    rows = np.genfromtxt(tmp_path / "phase-1" / "metrics.csv", delimiter=",", names=True)
     assert rows["train_loss"][-1] < 0.8 * rows["train_loss"][0]
 
 

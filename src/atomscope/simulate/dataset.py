@@ -43,13 +43,17 @@ class World:
         spacing: Median shortest column spacing, px.
         spacing_spread: Standard deviation of its logarithm.
         kinds: Share of lattices, of isolated atoms, and of frames without atoms.
-        snr: Range of the matched-filter signal-to-noise ratio of a typical column.
+        snr: Range of the matched-filter signal-to-noise ratio of a typical column of a lattice.
+        isolated_snr: The same for isolated atoms.
+        support: Range of the speckle's rms under isolated atoms, in units of their peak.
     """
 
     spacing: float = 8.0
     spacing_spread: float = 0.22
     kinds: tuple[float, float, float] = (0.58, 0.30, 0.12)
     snr: tuple[float, float] = (3.0, 80.0)
+    isolated_snr: tuple[float, float] = (2.5, 80.0)
+    support: tuple[float, float] = (0.02, 0.3)
 
 
 def patch(
@@ -80,7 +84,7 @@ def patch(
     scene = merge_unresolved(scene, max(0.35 * scene.spacing, 1.7 * sigma))
     if kind == "nothing":
         scene = scene.keep(np.zeros(len(scene.xy), dtype=bool))
-    frame = _image(rng, scene, sigma, size, lattice=kind == "lattice")
+    frame = _image(rng, scene, sigma, size, world, lattice=kind == "lattice")
     return frame, visible(scene, size).xy
 
 
@@ -126,7 +130,7 @@ def _turned(scene: Scene, angle: float, size: int) -> Scene:
 
 
 def _image(
-    rng: np.random.Generator, scene: Scene, sigma: float, size: int, *, lattice: bool
+    rng: np.random.Generator, scene: Scene, sigma: float, size: int, world: World, *, lattice: bool
 ) -> Frame:
     """Image a scene: peaks, thickness, support, background, scan errors, noise."""
     shape = (size, size)
@@ -137,12 +141,11 @@ def _image(
         frame = frame * (1 + rng.uniform(0.05, 0.5) * smooth_noise(rng, shape, size / 3)).clip(0.2)
     if not lattice and rng.random() < 0.4:  # clusters often sit in matter of their own
         frame = frame + ndimage.gaussian_filter(frame, 3 * sigma) * np.float32(rng.uniform(0.3, 3))
-    frame = frame + _support(rng, sigma, shape, lattice=lattice)
+    frame = frame + _support(rng, sigma, shape, world, lattice=lattice)
     frame = frame + _background(rng, shape, sigma)
     if rng.random() < 0.4:
         frame = scan_jitter(frame, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
-    low = np.log(2.5 if not lattice else 3.0)
-    snr = np.exp(rng.uniform(low, np.log(80.0)))
+    snr = np.exp(rng.uniform(*np.log(world.snr if lattice else world.isolated_snr)))
     rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
     frame = frame - min(float(frame.min()), 0.0)
     blurred = rng.random()
@@ -158,12 +161,17 @@ def _image(
 
 
 def _support(
-    rng: np.random.Generator, sigma: float, shape: tuple[int, int], *, lattice: bool
+    rng: np.random.Generator,
+    sigma: float,
+    shape: tuple[int, int],
+    world: World,
+    *,
+    lattice: bool,
 ) -> Frame:
     """Speckle of amorphous matter, in units of a typical column's peak."""
     if lattice and rng.random() < 0.6:
         return np.zeros(shape, dtype=np.float32)
-    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(np.log(0.02), np.log(0.3)))
+    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(*np.log(world.support)))
     density = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
     field = amorphous(rng, shape, sigma * rng.uniform(0.95, 1.5), float(density))
     field += rng.uniform(0, 2.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from atomscope.models.normalise import normalise
 from atomscope.models.targets import to_maps
 from atomscope.simulate.dataset import World, patch
-from atomscope.train.settings import TrainingRecipe
+from atomscope.train.settings import TrainingPhase, TrainingRecipe
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor]
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2  # streams of seeds that never meet
@@ -19,10 +19,13 @@ TRAINING, VALIDATION, CALIBRATION = 0, 1, 2  # streams of seeds that never meet
 class Batches(Dataset[Batch]):
     """Batch number i of a stream: frames, heat, offset, near (all (B, c, y, x))."""
 
-    def __init__(self, recipe: TrainingRecipe, stream: int, first: int, last: int) -> None:
+    def __init__(
+        self, recipe: TrainingRecipe, phase: TrainingPhase, stream: int, first: int, last: int
+    ) -> None:
         """Name the batches from `first` up to `last`."""
-        self.recipe, self.stream, self.first, self.last = recipe, stream, first, last
-        self.world = World(**recipe.world.model_dump())
+        self.recipe, self.seed, self.stream = recipe, phase.seed, stream
+        self.first, self.last = first, last
+        self.world = World(**phase.world.model_dump())
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -36,7 +39,7 @@ class Batches(Dataset[Batch]):
         near = np.empty(heat.shape, dtype=np.bool_)
         offset = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
         for i in range(self.recipe.batch):
-            key = (self.recipe.seed, self.stream, self.first + index, i)
+            key = (self.seed, self.stream, self.first + index, i)
             rng = np.random.default_rng(key)
             frame, xy = patch(rng, size, self.world)
             frames[i] = normalise(frame)

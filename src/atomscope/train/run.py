@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from atomscope.errors import UsageError
 from atomscope.models.unet import UNet
 from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches
-from atomscope.train.settings import TrainingRecipe
+from atomscope.train.settings import TrainingPhase, TrainingRecipe
 
 FIELDS = ("step", "train_loss", "validation_loss", "heat_loss", "offset_px", "seconds")
 
@@ -26,19 +26,19 @@ FIELDS = ("step", "train_loss", "validation_loss", "heat_loss", "offset_px", "se
 def train(
     recipe: TrainingRecipe, out: Path, *, workers: int = 1, threads: int = 1, device: str = "cpu"
 ) -> Path:
-    """Train a detector and keep the best weights by validation loss.
+    """Train a detector, phase by phase, and keep the best weights by validation loss.
 
     A run that was stopped goes on from its last checkpoint in `out`.
 
     Args:
         recipe: What to train.
-        out: Folder for checkpoints (safetensors) and metrics.csv.
+        out: Folder of the run; each phase has its checkpoints (safetensors) and metrics.csv.
         workers: Processes that draw patches.
         threads: Threads of the training; with as many as cores, the drawing slows it down.
         device: A torch device.
 
     Returns:
-        The file with the best weights.
+        The file with the best weights of the last phase.
 
     Raises:
         UsageError: `out` holds the run of another recipe.
@@ -46,21 +46,42 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
     torch.set_num_threads(max(1, threads))
-    torch.manual_seed(recipe.seed)
+    weights: Path | None = None
+    for number, phase in enumerate(recipe.phases, start=1):
+        folder = out / f"phase-{number}"
+        folder.mkdir(exist_ok=True)
+        weights = _train_phase(recipe, phase, folder, weights, workers=workers, device=device)
+    assert weights is not None
+    return weights
+
+
+def _train_phase(
+    recipe: TrainingRecipe,
+    phase: TrainingPhase,
+    out: Path,
+    start: Path | None,
+    *,
+    workers: int,
+    device: str,
+) -> Path:
+    """Train one phase from the weights `start`, or from random ones."""
+    torch.manual_seed(phase.seed)
     network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)
+    if start is not None:
+        network.load_state_dict(load_file(start))
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=recipe.learning_rate, weight_decay=1e-4)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=phase.learning_rate, weight_decay=1e-4)
     state = _resume(out, network, mean, optimiser)
-    batches = Batches(recipe, TRAINING, state["step"], recipe.steps)
+    batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps)
     loader = DataLoader(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
     )
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * _schedule(step / recipe.steps)
+            group["lr"] = phase.learning_rate * _schedule(step / phase.steps)
         heat_loss, offset_loss = _losses(network, _to(batch, device), bfloat16=True)
         loss = heat_loss + recipe.offset_weight * offset_loss
         optimiser.zero_grad(set_to_none=True)
@@ -69,8 +90,8 @@ def train(
         optimiser.step()
         mean.update_parameters(network)
         running += float(loss.detach())
-        if step % recipe.validate_every == 0 or step == recipe.steps:
-            heat, offset = _validate(mean.module, recipe, device)
+        if step % recipe.validate_every == 0 or step == phase.steps:
+            heat, offset = _validate(mean.module, recipe, phase, device)
             total = heat + recipe.offset_weight * offset
             seconds = time.monotonic() - started
             _record(out, (step, running / recipe.validate_every, total, heat, offset, seconds))
@@ -103,9 +124,11 @@ def _losses(network: torch.nn.Module, batch: Batch, *, bfloat16: bool) -> tuple[
 
 
 @torch.no_grad()
-def _validate(network: torch.nn.Module, recipe: TrainingRecipe, device: str) -> tuple[float, float]:
+def _validate(
+    network: torch.nn.Module, recipe: TrainingRecipe, phase: TrainingPhase, device: str
+) -> tuple[float, float]:
     network.eval()
-    batches = Batches(recipe, VALIDATION, 0, recipe.validation_batches)
+    batches = Batches(recipe, phase, VALIDATION, 0, recipe.validation_batches)
     pairs = [_losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))]
     heat, offset = (float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))
     return heat, offset

@@ -20,28 +20,38 @@ class WorldSettings(BaseModel):
     kinds: tuple[float, float, float] = Field(
         (0.58, 0.30, 0.12), description="share of lattices, isolated atoms, empty frames"
     )
-    snr: tuple[float, float] = Field((3.0, 80.0), description="range of matched-filter SNR")
+    snr: tuple[float, float] = Field((3.0, 80.0), description="matched-filter SNR in lattices")
+    isolated_snr: tuple[float, float] = Field((2.5, 80.0), description="SNR of isolated atoms")
+    support: tuple[float, float] = Field((0.02, 0.3), description="speckle under isolated atoms")
+
+
+class TrainingPhase(BaseModel):
+    """A part of a run with its own world; each goes on from the best weights before it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    steps: int = Field(12_000, gt=0)
+    learning_rate: float = Field(3e-3, gt=0)
+    world: WorldSettings = WorldSettings()
 
 
 class TrainingRecipe(BaseModel):
-    """One training run, from its seed on."""
+    """One training run, from its first seed on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str = "1"
     task: str = "columns"
-    seed: int = 0
-    steps: int = Field(20_000, gt=0)
+    phases: tuple[TrainingPhase, ...] = Field((TrainingPhase(),), min_length=1)
     batch: int = Field(16, gt=0)
     size: int = Field(128, multiple_of=16, description="edge of a patch, px")
     widths: tuple[int, int, int, int] = (32, 64, 96, 128)
-    learning_rate: float = Field(2e-3, gt=0)
     offset_weight: float = Field(0.05, gt=0, description="weight of the offset loss, per px")
     average: float = Field(0.999, description="decay of the running average of the weights")
     validate_every: int = 500
     validation_batches: int = 24
-    world: WorldSettings = WorldSettings()
 
     @classmethod
     def load(cls, path: Path) -> TrainingRecipe:

@@ -74,7 +74,7 @@ def ship(
         version=recipe.version,
         task=recipe.task,
         description="Finds bright columns of any lattice and isolated atoms on a support.",
-        spacing_px=recipe.world.spacing,
+        spacing_px=recipe.phases[-1].world.spacing,
         sigma_px=1.5,
         classes=("background", "column"),
         halo_px=HALO,
@@ -129,13 +129,14 @@ def _maxima(
 ) -> Maxima:
     """Run the network over patches with lattices, or over all others."""
     heats, trues, columns = [], [], 0
-    _, isolated, nothing = recipe.world.kinds
+    last = recipe.phases[-1]
+    _, isolated, nothing = last.world.kinds
     kinds = (1.0, 0.0, 0.0) if lattice else (0.0, isolated, nothing)
     rest = sum(kinds)
-    world = World(**{**recipe.world.model_dump(), "kinds": tuple(k / rest for k in kinds)})
+    world = World(**{**last.world.model_dump(), "kinds": tuple(k / rest for k in kinds)})
     for i in range(count):
         # numbers beyond those of the patches that choose the best weights
-        key = (recipe.seed, stream, 10**6 + i, int(lattice))
+        key = (last.seed, stream, 10**6 + i, int(lattice))
         frame, xy = patch(np.random.default_rng(key), recipe.size, world)
         heat, offset = network(torch.from_numpy(normalise(frame))[None])
         points, value, _ = to_points(heat[0, 0].numpy(), offset[0].numpy(), LEAST_HEAT)
