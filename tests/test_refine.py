@@ -202,12 +202,12 @@ def test_bad_pixels_are_left_out(scene):
 
 
 def test_tiles_make_no_seam(monkeypatch, rng):
-    from atomscope.refine import phases
+    from atomscope.refine import tiles
 
     xy = lattice((160, 150), 10.0, rng)
     image = rng.poisson(render(xy, 60, 2.5, 20, (160, 150))).astype(float)
     whole = refine(image, table(xy))
-    monkeypatch.setattr(phases, "_COLUMNS_PER_TILE", 60)
+    monkeypatch.setattr(tiles, "_COLUMNS_PER_TILE", 60)
     parts = refine(image, table(xy))
     change = (positions(parts) - positions(whole)) / whole[ERROR].median().to_numpy()
     assert np.sqrt(np.mean(change**2)) < 0.3

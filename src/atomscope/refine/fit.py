@@ -163,6 +163,7 @@ def advance(
     step[state.frozen[:, None] & held] = 0.0
     share = _bound(step, state.theta)
     cost = _local_cost(view, weight)
+    goal = _objective(view, state.theta, normal, weight) + 1e-3 * len(cost)
     for _ in range(3):
         theta = state.theta.copy()
         theta[:, :p] += step
@@ -171,7 +172,7 @@ def advance(
         new = replace(state, theta=theta, ground=state.ground + share * ground, moved=moved)
         after = look(scene, new)
         new_cost = _local_cost(after, weight)
-        if new_cost.sum() <= cost.sum() * (1 + 1e-6):
+        if _objective(after, theta, normal, weight) <= goal:
             break
         # Along a valley the normal matrix may promise too much: go half the way.
         step, share = 0.5 * step, 0.5 * share
@@ -180,6 +181,13 @@ def advance(
     worse = (new_cost > 1.02 * cost) | swings
     new_damping = np.where(worse, 4 * state.damping + 0.05, state.damping / 5)
     return replace(new, damping=np.clip(new_damping, 1e-6, 1e3)), after
+
+
+def _objective(view: View, theta: Floats, normal: Normal, weight: FloatArray) -> float:
+    """What the fit makes small: weighted squares of the residual and of the priors."""
+    spread = theta[:, LOG_WIDTH] - theta[:, LOG_WIDTH].mean()
+    prior = normal.pull * float(spread @ spread) + ROUNDNESS * float(np.sum(theta[:, E1:] ** 2))
+    return float(np.sum(weight * view.residual**2)) + prior
 
 
 def _local_cost(view: View, weight: FloatArray) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,13 +24,12 @@ from atomscope.refine.noise import Noise, fit_noise, noise_sample
 from atomscope.refine.normal import Normal, assemble
 from atomscope.refine.options import RefineOptions
 from atomscope.refine.start import Start
-from atomscope.refine.windows import LOG_WIDTH, PEAK, Bools, Floats, Ints, X, Y
+from atomscope.refine.tiles import Tile, cut, to_frame
+from atomscope.refine.windows import LOG_WIDTH, PEAK, Bools, Floats, X, Y
 from atomscope.types import FloatArray
 
 _SHARED = 0.003  # spread of log widths that counts as one width for all
 _SPREAD = 0.04  # spread to begin with: in a dense lattice noise would feign a larger one
-_COLUMNS_PER_TILE = 2500
-_NODES_PER_EDGE = 28
 _FIRST_STEPS = 4
 _PASSES = 3
 
@@ -55,26 +53,11 @@ class Fit:
     good: Bools
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A part of the frame: rows and columns of pixels, and its columns of atoms.
-
-    Attributes:
-        box: y0, y1, x0, x1 in px, with the margin.
-        members: Columns inside the box, shape (M,).
-        core: Which of them belong to this tile alone, shape (M,).
-    """
-
-    box: tuple[int, int, int, int]
-    members: Ints
-    core: Bools
-
-
 def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: RefineOptions) -> Fit:
     """Fit all columns of a frame (y, x); `image` is finite everywhere."""
     count = len(start.xy)
     parameters = 6 if options.elliptical else 4
-    tiles = list(_tiles(image.shape, start))
+    tiles = list(cut(image.shape, start))
     fit = Fit(
         np.zeros((count, 6)),
         np.full((count, parameters, parameters), np.nan),
@@ -89,7 +72,7 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
         state, bare = first_state(scene, spread)
         state, view, _ = _settle(scene, state, bare, None, options, _FIRST_STEPS)
         spreads.append(state.spread)
-        fit.theta[tile.members[tile.core]] = _to_frame(state.theta[tile.core], tile)
+        fit.theta[tile.members[tile.core]] = to_frame(state.theta[tile.core], tile)
         samples.append(_sample(scene, view)[:, :: len(tiles)])
     tiny = (1e-7 * float(np.ptp(image))) ** 2 + 1e-20
     noise = fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
@@ -115,7 +98,7 @@ def _sample(scene: Scene, view: View) -> Floats:
 def _finish(
     scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
 ) -> Floats:
-    theta = _to_frame(fit.theta[tile.members], tile, back=True)
+    theta = to_frame(fit.theta[tile.members], tile, back=True)
     state = resume(scene, theta, spread)
     state, view, normal = _settle(scene, state, None, noise, options, options.iterations)
     good = _converged(scene, state, normal)
@@ -135,7 +118,7 @@ def _finish(
     if len(covariance) > 1:
         covariance = normal.with_common_width(covariance)
     core, members = tile.core, tile.members[tile.core]
-    fit.theta[members] = _to_frame(state.theta[core], tile)
+    fit.theta[members] = to_frame(state.theta[core], tile)
     fit.covariance[members] = covariance[core]
     fit.misfit[members] = _misfit(scene, view, weight)[core]
     nodes, hy, hx = scene.grid.under(view.windows)
@@ -179,7 +162,7 @@ def _settle(
         error = 1 / np.sqrt(np.maximum(normal.own[:, X, X], 1e-300))
         stale = _changed(before, state.theta, scene.width)
         stale |= bool(np.median(state.moved / error) > 0.5)
-        rest = state.moved < np.maximum(0.03 * error, 1e-6 * scene.width)
+        rest = state.moved < np.maximum(0.06 * error, 1e-6 * scene.width)
         if noise is not None and np.mean(rest) > 0.98:
             break
         if noise is None and np.mean(state.moved < 0.05 * scene.width) > 0.9:
@@ -253,31 +236,6 @@ def _window_reach(theta: Floats, noise: Noise) -> float:
     return float(np.clip(np.sqrt(2 * np.log(clear)), 3.3, 5.5))
 
 
-def _tiles(shape: tuple[int, ...], start: Start) -> Iterator[Tile]:
-    """Cut a large frame into tiles that overlap by a margin."""
-    height, width = shape[0], shape[1]
-    density = max(len(start.xy) / (height * width), 1e-9)
-    edge = max(min(np.sqrt(_COLUMNS_PER_TILE / density), _NODES_PER_EDGE * 8 * start.width), 32.0)
-    rows, columns = (max(1, round(length / edge)) for length in (height, width))
-    margin = int(np.ceil(max(14 * start.width, 2 * float(np.median(start.nearest)))))
-    ix = np.minimum((start.xy[:, X] * columns / width).astype(np.int64), columns - 1)
-    iy = np.minimum((start.xy[:, Y] * rows / height).astype(np.int64), rows - 1)
-    home = iy * columns + ix
-    by_y = np.argsort(start.xy[:, Y], kind="stable")
-    sorted_y = start.xy[by_y, Y]
-    for cell in np.unique(home):
-        r, c = divmod(int(cell), columns)
-        y0, y1 = max(r * height // rows - margin, 0), min((r + 1) * height // rows + margin, height)
-        x0, x1 = (
-            max(c * width // columns - margin, 0),
-            min((c + 1) * width // columns + margin, width),
-        )
-        strip = by_y[np.searchsorted(sorted_y, y0) : np.searchsorted(sorted_y, y1 - 1, "right")]
-        inside = (start.xy[strip, X] >= x0) & (start.xy[strip, X] <= x1 - 1)
-        members = np.sort(strip[inside])
-        yield Tile((y0, y1, x0, x1), members, home[members] == cell)
-
-
 def _scene(
     image: FloatArray,
     usable: FloatArray,
@@ -305,11 +263,3 @@ def _scene(
         # the weaker the coupling that must be kept for it to stay positive.
         overlap=float(np.clip(22 * width / max(np.median(start.nearest), width), 5.0, 7.5)),
     )
-
-
-def _to_frame(theta: Floats, tile: Tile, back: bool = False) -> Floats:
-    """Move parameters from the tile's coordinates to the frame's, or back."""
-    y0, _, x0, _ = tile.box
-    moved = theta.copy()
-    moved[:, [X, Y]] += np.array([x0, y0]) * (-1.0 if back else 1.0)
-    return moved
