@@ -218,7 +218,16 @@ def _refined(frame: Any, found: FrameColumns, plan: Recipe, *, dark: bool) -> pd
     from atomscope.refine import RefineOptions, refine
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    return refine(frame, table, options=options, mask=found.good, dark=dark)
+    table = refine(frame, table, options=options, mask=found.good, dark=dark)
+    return _within(table, frame.shape)
+
+
+def _within(table: pd.DataFrame, shape: tuple[int, ...]) -> pd.DataFrame:
+    """Drop columns whose fit ran to the border: their centres lie beyond it."""
+    x, y = table["x_px"], table["y_px"]
+    inside = (x > 0) & (x < shape[1] - 1) & (y > 0) & (y < shape[0] - 1)
+    kept = table[inside].reset_index(drop=True)
+    return kept.assign(atom=range(len(kept)))
 
 
 def _cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:

@@ -38,14 +38,15 @@ def tiles(shape: tuple[int, int]) -> Iterator[Tile]:
 def maps(model: Model, frame: Frame, tile: Tile) -> tuple[Frame, Frame]:
     """Return heat and offsets of one tile of a normalised frame (2, y, x).
 
-    The tile is run with a halo of the model's card, mirrored at the frame's border.
+    The tile is run with the halo of the model's card; beyond the frame's border there is no
+    contrast, as in training.
     """
     halo = model.card.halo_px
     top, left = max(0, tile.y - halo), max(0, tile.x - halo)
     part = frame[:, top : tile.y + tile.height + halo, left : tile.x + tile.width + halo]
     fill = [(0, 0), *((0, -n % UNIT) for n in part.shape[1:])]
     if any(after for _, after in fill):
-        part = np.pad(part, fill, mode="symmetric")
+        part = np.pad(part, fill)
     heat, offset = model.run(np.ascontiguousarray(part))
     rows = slice(tile.y - top, tile.y - top + tile.height)
     cols = slice(tile.x - left, tile.x - left + tile.width)
