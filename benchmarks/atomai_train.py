@@ -1,10 +1,12 @@
 """Train AtomAI's U-Net on atomscope's training world: the same patches, step by step.
 
-    PYTHONPATH=src peers/bin/python benchmarks/atomai_train.py OUT --steps 24000 --seed 1
+    PYTHONPATH=src peers/bin/python benchmarks/atomai_train.py OUT --seed 1
     PYTHONPATH=src peers/bin/python benchmarks/atomai_train.py OUT --steps 3
 
-Patch i of step n is patch i of step n of `atomscope train universal` with the same seed. Each patch
-is scaled to 0..1 by itself, as AtomAI's `predict` scales a frame that is given alone. Masks are
+Phases, seeds and worlds are those of the recipe `universal`: with --seed 1 patch i of step n is the
+very patch i of step n that atomscope's detector saw (other seeds: other patches of the same
+worlds). `--steps` shortens all phases alike. Each patch is scaled to 0..1 by itself, as AtomAI's
+`predict` scales a frame that is given alone. Masks are
 discs of 2 px radius (less where atoms are closer), the loss and optimiser are AtomAI's defaults,
 the learning rate falls from its default 1e-3 along a cosine, which only helps.
 
@@ -30,20 +32,30 @@ RECIPE = Path(__file__).parents[1] / "src/atomscope/train/recipes/universal.yaml
 TRAINING, VALIDATION = 0, 1
 
 
-def chunk(recipe: dict, seed: int, stream: int, first: int, last: int):
-    """Patches (n, 1, s, s) scaled to 0..1 and masks (n, 1, s, s) of the steps first..last-1."""
+def schedule(recipe: dict, steps: int | None) -> list[tuple[dict, int, int]]:
+    """World, seed and number of the step within its phase, for every step of the training."""
+    total = sum(phase["steps"] for phase in recipe["phases"])
+    share = 1.0 if steps is None else steps / total
+    return [
+        (phase.get("world", {}), phase.get("seed", 0), step)
+        for phase in recipe["phases"]
+        for step in range(max(1, round(phase["steps"] * share)))
+    ][:steps]
+
+
+def chunk(recipe: dict, steps: list[tuple[dict, int, int]], seed: int, stream: int):
+    """Patches (n, 1, s, s) scaled to 0..1 and masks (n, 1, s, s) of some steps."""
     from atomscope.simulate.dataset import World, patch
 
-    world = World(**{k: tuple(v) if isinstance(v, list) else v for k, v in recipe["world"].items()})
-    size = recipe["size"]
     frames, masks = [], []
-    for step in range(first, last):
+    for settings, own_seed, step in steps:
+        world = World(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
         for i in range(recipe["batch"]):
-            rng = np.random.default_rng((seed, stream, step, i))
-            frame, xy = patch(rng, size, world)
+            rng = np.random.default_rng((own_seed + 1000 * (seed - 1), stream, step, i))
+            frame, xy = patch(rng, recipe["size"], world)
             low, high = float(frame.min()), float(frame.max())
             frames.append((frame - low) / max(high - low, 1e-12))
-            masks.append(discs(xy, size))
+            masks.append(discs(xy, recipe["size"]))
     return np.stack(frames)[:, None].astype(np.float32), np.stack(masks)[:, None]
 
 
@@ -71,18 +83,19 @@ def train(args: argparse.Namespace) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         model = Segmentor("Unet", nb_classes=1, seed=args.seed, **options)
     parameters = sum(p.numel() for p in model.net.parameters())
-    print(f"{parameters} parameters, {args.steps} steps of {recipe['batch']} patches", flush=True)
+    plan = schedule(recipe, args.steps)
+    print(f"{parameters} parameters, {len(plan)} steps of {recipe['batch']} patches", flush=True)
     augment = (
         {"rotation": True, "zoom": True, "gauss_noise": [10, 70], "contrast": [60, 120]}
         if args.augment
         else {}
     )
-    held_out = chunk(recipe, args.seed, VALIDATION, 0, 2)
+    held_out = chunk(recipe, plan[:2], args.seed, VALIDATION)
     start = time.perf_counter()
-    for first in range(0, args.steps, args.chunk):
-        last = min(first + args.chunk, args.steps)
-        frames, masks = chunk(recipe, args.seed, TRAINING, first, last)
-        rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * first / args.steps)))
+    for first in range(0, len(plan), args.chunk):
+        part = plan[first : first + args.chunk]
+        frames, masks = chunk(recipe, part, args.seed, TRAINING)
+        rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * first / len(plan))))
         with contextlib.redirect_stdout(io.StringIO()):
             model.fit(
                 frames,
@@ -98,16 +111,16 @@ def train(args: argparse.Namespace) -> None:
             )
         loss = model.loss_acc["test_loss"][-1]
         spent = time.perf_counter() - start
-        print(f"step {last}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
+        print(f"step {first + len(part)}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
     settings = {
         "model": "Unet",
         "classes": 1,
         "options": options,
-        "steps": args.steps,
+        "steps": len(plan),
         "seed": args.seed,
         "augment": args.augment,
         "parameters": parameters,
-        "spacing_px": recipe["world"]["spacing"],
+        "spacing_px": plan[0][0].get("spacing", 8.0),
         "seconds": time.perf_counter() - start,
     }
     torch.save(model.net.state_dict(), args.out / "weights.pt")
@@ -119,7 +132,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("out", type=Path, help="folder for the weights")
-    parser.add_argument("--steps", type=int, default=24000)
+    parser.add_argument("--steps", type=int, help="default: as many as the recipe")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--filters", type=int, default=16, help="width of the first block")
     parser.add_argument("--augment", action="store_true")

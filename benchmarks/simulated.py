@@ -3,7 +3,7 @@
     python benchmarks/simulated.py [--quick] [--model FOLDER] [--cells CACHE]
         [--peers peers/bin/python] [--atomai WEIGHTS] [--csv OUT.csv]
 
-Frames: every world of specimens.py with the fast model, and every multislice cell in CACHE, at three
+Frames: every world of specimens.py by the fast model, every multislice cell in CACHE, at three
 pixel sizes and eight doses (3 to 10,000 detected electrons per column). Prints Markdown tables.
 
 Beside ours: LoG + 2-D Gaussian fit tuned per material and pixel size over all doses, and tuned per
