@@ -82,7 +82,7 @@ def _train_phase(
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
             group["lr"] = phase.learning_rate * _schedule(step / phase.steps)
-        heat_loss, offset_loss = _losses(network, _to(batch, device), bfloat16=True)
+        heat_loss, offset_loss = _losses(network, _to(batch, device), phase.balance, bfloat16=True)
         loss = heat_loss + recipe.offset_weight * offset_loss
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -110,14 +110,21 @@ def _schedule(done: float) -> float:
     return float(warm * 0.5 * (1 + torch.cos(torch.tensor(done * torch.pi))) + 1e-3)
 
 
-def _losses(network: torch.nn.Module, batch: Batch, *, bfloat16: bool) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the heat and mean distance error of the offsets (px)."""
+def _losses(
+    network: torch.nn.Module, batch: Batch, balance: float | None, *, bfloat16: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the heat, weighted by patch, and mean error of the offsets (px)."""
     frames, heat, offset, near = batch
     with torch.autocast(frames.device.type, torch.bfloat16, enabled=bfloat16):
         maps = network(frames.contiguous(memory_format=torch.channels_last))
     maps = maps.float()
-    # every column spans the same few px, so a sum per patch would only follow the density
-    heat_loss = functional.binary_cross_entropy_with_logits(maps[:, :1], heat)
+    weight = torch.ones_like(heat[:, :1, :1, :1])
+    if balance is not None:
+        weight = 1 / (heat.mean((1, 2, 3), keepdim=True) + balance)
+        weight = weight / weight.mean()
+    heat_loss = functional.binary_cross_entropy_with_logits(
+        maps[:, :1], heat, weight=weight.expand_as(heat)
+    )
     error = functional.smooth_l1_loss(maps[:, 1:], offset, beta=0.5, reduction="none")
     offset_loss = (error.sum(1, keepdim=True) * near).sum() / near.sum().clamp(min=1)
     return heat_loss, offset_loss
@@ -129,7 +136,10 @@ def _validate(
 ) -> tuple[float, float]:
     network.eval()
     batches = Batches(recipe, phase, VALIDATION, 0, recipe.validation_batches)
-    pairs = [_losses(network, _to(batches[i], device), bfloat16=False) for i in range(len(batches))]
+    pairs = [
+        _losses(network, _to(batches[i], device), phase.balance, bfloat16=False)
+        for i in range(len(batches))
+    ]
     heat, offset = (float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))
     return heat, offset
 

@@ -33,6 +33,12 @@ class TrainingPhase(BaseModel):
     seed: int = 0
     steps: int = Field(12_000, gt=0)
     learning_rate: float = Field(3e-3, gt=0)
+    balance: float | None = Field(
+        None,
+        gt=0,
+        description="weight patches by 1 / (mean heat + this), so that a few isolated atoms count "
+        "as much as a full lattice; None weights all pixels alike",
+    )
     world: WorldSettings = WorldSettings()
 
 
