@@ -83,6 +83,7 @@ def _nsid(path: Path) -> Path:
 
 
 def _blo(path: Path) -> Path:
+    pytest.importorskip("skimage", reason="block files need scikit-image")
     from rsciio.blockfile import file_writer
 
     stack = np.zeros((4, 5, 8, 8), "u1")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from atomscope.errors import InputError
+from atomscope.errors import InputError, MissingExtraError
 from atomscope.io.candidate import DIFFRACTION, Axis, Candidate, modality_of
 from atomscope.types import Modality
 
@@ -49,6 +49,11 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
         try:
             reader = importlib.import_module(plugin["api"])
             signals = reader.file_reader(str(path), lazy=True, **_OPTIONS.get(suffix, {}))
+        except ImportError as error:
+            raise MissingExtraError(
+                f"{path.name}: reading it needs the package {error.name}, which is not installed. "
+                "Run: pip install 'atomscope[io]'"
+            ) from error
         except Exception as error:  # any plugin may raise anything on foreign bytes
             failure = failure or error
             continue
