@@ -22,7 +22,7 @@ SURE = 0.9  # score of a trial after which no other is made
 CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
-LONE_ATOM = 0.45  # Å per px at which an isolated atom has the width that the network knows
+LONE_ATOM = 0.5  # Å per px at which an isolated atom has the width that the network knows
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
 
