@@ -17,6 +17,7 @@ from scipy import fft, ndimage
 Frame = NDArray[np.float32]
 
 FIELD = 384  # px: a larger frame is judged by several windows of this edge
+SIGNIFICANT = 5.5  # standard deviations: the highest of 10^4 lags of noise stays below
 REACH = 96  # px: spacings beyond are no columns of this frame
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
 
@@ -54,7 +55,9 @@ def measure(frame: Frame) -> Scale:
     power = _power(frame)
     if _too_fine(power):
         return Scale(None, 0.0, None, too_fine=True)
-    return _read(fft.irfft2(power, (power.shape[0], 2 * (power.shape[1] - 1))))
+    total = fft.irfft2(power, (power.shape[0], 2 * (power.shape[1] - 1)))
+    chance = SIGNIFICANT * np.sqrt(2 / (total.size * len(_windows(frame))))
+    return _read(total / total[0, 0], float(chance))
 
 
 def _windows(frame: Frame) -> list[Frame]:
@@ -104,8 +107,12 @@ def _slow(values: Frame) -> Frame:
     return np.asarray(small[rows[:, None], cols])
 
 
-def _read(total: NDArray[Any]) -> Scale:
-    """Read spacing and width from an autocorrelation with its origin in the corner."""
+def _read(total: NDArray[Any], chance: float) -> Scale:
+    """Read spacing and width from an autocorrelation with its origin in the corner.
+
+    What is not higher than `chance` is noise: white noise alone has an autocorrelation of
+    1/sqrt(N) rms everywhere.
+    """
     reach = min(min(total.shape) // 2 - 2, REACH)
     step = np.arange(-reach, reach + 1)
     around = total[np.ix_(step, step)].astype(np.float64)
@@ -115,10 +122,12 @@ def _read(total: NDArray[Any]) -> Scale:
     usable = (np.abs(y) > 0) | (distance > reach)
     profile = _radial(around, distance, usable, reach)
     origin = _origin(profile)
-    if origin <= 0:
+    if origin <= chance:
         return Scale(None, 0.0, None)
     sigma = _width(profile, origin)
     spacing, order = _first_ring(around / origin, distance, profile / origin)
+    if order * origin <= chance:
+        return Scale(None, 0.0, sigma)
     return Scale(spacing, order, sigma)
 
 
