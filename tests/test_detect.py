@@ -64,6 +64,21 @@ def test_mirrored_frame_gives_mirrored_columns():
     assert inner_f1(truth, found, frame.shape, 12, 2.5) > 0.99
 
 
+def test_averaged_maps_turn_with_the_frame(rng):
+    from atomscope.detect.tiles import Tile, maps
+    from atomscope.models.normalise import normalise
+    from atomscope.models.store import load
+
+    frame = normalise(render(rng.uniform(0, 64, (9, 2)), np.ones(9), 1.6, (64, 64)))
+    model, tile = load(), Tile(0, 0, 64, 64)
+    heat, offset = maps(model, frame, tile, symmetric=True)
+    turned = np.ascontiguousarray(frame[:, ::-1].swapaxes(1, 2))
+    heat_2, offset_2 = maps(model, turned, tile, symmetric=True)
+    np.testing.assert_allclose(heat_2, heat[::-1].T, atol=1e-5)
+    np.testing.assert_allclose(offset_2[0], -offset[1, ::-1].T, atol=1e-4)
+    np.testing.assert_allclose(offset_2[1], offset[0, ::-1].T, atol=1e-4)
+
+
 def test_dark_atoms_are_the_bright_ones_of_the_negative():
     frame, _ = lattice_frame(size=160, dose=100)
     np.testing.assert_allclose(

@@ -138,7 +138,7 @@ def class_map(
     shown = _shown(values, usable(values), view)
     if shown is None:
         return np.zeros(values.shape, dtype=np.float32)
-    back = resample(heat_map(loaded, shown), 1 / view.factor)
+    back = resample(heat_map(loaded, shown, lattice=view.lattice), 1 / view.factor)
     fill_up = [(0, max(0, n - m)) for n, m in zip(values.shape, back.shape, strict=True)]
     return np.pad(back, fill_up, mode="edge")[: values.shape[0], : values.shape[1]]
 

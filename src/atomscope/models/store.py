@@ -142,12 +142,13 @@ def load(name: str = "universal", threads: int = 0) -> Model:
             f"{folder}: weights.onnx has SHA-256 {found[:12]}…, the card says "
             f"{card.weights_sha256[:12]}…; copy the model folder again."
         )
-    model = Model(card, _session(weights, threads), found)
+    model = Model(card, open_session(weights, threads), found)
     _check(model, folder)
     return model
 
 
-def _session(weights: bytes, threads: int) -> Any:
+def open_session(weights: bytes, threads: int = 0) -> Any:
+    """Return a session of ONNX Runtime on the CPU; 0 threads lets it choose."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

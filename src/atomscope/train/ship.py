@@ -15,21 +15,22 @@ from safetensors.torch import load_file
 from scipy.optimize import isotonic_regression
 from scipy.spatial import cKDTree
 
+from atomscope.detect.tiles import maxima
 from atomscope.models.normalise import normalise
-from atomscope.models.store import Calibration, Card, Curve, Reliability
-from atomscope.models.targets import to_points
+from atomscope.models.store import Calibration, Card, Curve, Model, Reliability, open_session
 from atomscope.models.unet import DEPTH, Exported, UNet
 from atomscope.simulate.dataset import World, patch
 from atomscope.train.data import CALIBRATION, VALIDATION
 from atomscope.train.settings import TrainingRecipe
 
 LEAST_HEAT = 0.08  # maxima below this are never columns
+ATOM_SIGMA = 1.4  # px: width at which isolated atoms are shown; the world's median is 1.6
 HALO = 64  # px of overlap between tiles; beyond it the network sees nothing that matters
 Floats = NDArray[np.float64]
 
 
 def ship(
-    recipe: TrainingRecipe, weights: Path, folder: Path, *, commit: str, patches: int = 1500
+    recipe: TrainingRecipe, weights: Path, folder: Path, *, commit: str, patches: int = 1000
 ) -> Card:
     """Write the model folder of trained weights.
 
@@ -38,62 +39,64 @@ def ship(
         weights: File with the best weights (safetensors).
         folder: Model folder to write.
         commit: Commit of the code that measures the scores.
-        patches: Patches for the calibration, and as many for the scores.
+        patches: Patches of each kind for the calibration, and as many for the scores.
     """
     network = UNet(recipe.widths)
     network.load_state_dict(load_file(weights))
-    network = Exported(network.eval()).eval()
+    folder.mkdir(parents=True, exist_ok=True)
+    _export(Exported(network.eval()).eval(), folder / "weights.onnx")
+    model = _uncalibrated(recipe, (folder / "weights.onnx").read_bytes(), commit)
+    frame = normalise(patch(np.random.default_rng(7), 64)[0])
+    heat, offset = model.run(frame)
+    np.savez_compressed(folder / "test_pair.npz", frame=frame, heat=heat, offset=offset)
 
     def found(stream: int, *, lattice: bool) -> Maxima:
-        return _maxima(network, recipe, stream, patches, lattice=lattice)
+        return _maxima(model, recipe, stream, patches, lattice=lattice)
 
     calibration = Calibration(
         lattice=_calibrate(found(CALIBRATION, lattice=True)),
         isolated=_calibrate(found(CALIBRATION, lattice=False)),
     )
-    scored = {
-        kind: found(VALIDATION, lattice=kind == "lattice") for kind in ("lattice", "isolated")
-    }
-    p = {
-        kind: calibration.probability(seen.heat, lattice=kind == "lattice")
-        for kind, seen in scored.items()
-    }
-    truth = np.concatenate([seen.true for seen in scored.values()])
-    reliability = _reliability(np.concatenate(list(p.values())), truth)
-    folder.mkdir(parents=True, exist_ok=True)
-    _export(network, folder / "weights.onnx")
-    frame, _ = patch(np.random.default_rng(7), 64)
-    frame = normalise(frame)
-    with torch.no_grad():
-        heat_map, offset = network(torch.from_numpy(frame)[None])
-    np.savez_compressed(
-        folder / "test_pair.npz", frame=frame, heat=heat_map[0, 0].numpy(), offset=offset[0].numpy()
+    seen = {kind: found(VALIDATION, lattice=kind == "lattice") for kind in ("lattice", "isolated")}
+    p = {k: calibration.probability(v.heat, lattice=k == "lattice") for k, v in seen.items()}
+    card = model.card.model_copy(
+        update={
+            "calibration": calibration,
+            "reliability": _reliability(
+                np.concatenate(list(p.values())), np.concatenate([v.true for v in seen.values()])
+            ),
+            "scores": {k: v for kind in seen for k, v in _scores(kind, p[kind], seen[kind])},
+        }
     )
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    (folder / "card.yaml").write_text(text, encoding="utf-8")
+    return card
+
+
+def _uncalibrated(recipe: TrainingRecipe, weights: bytes, commit: str) -> Model:
+    """Return the exported model with a card that lacks calibration and scores."""
+    line = Curve(heat=(0.0, 1.0), p=(0.0, 1.0))
     card = Card(
         name=recipe.name,
         version=recipe.version,
         task=recipe.task,
         description="Finds bright columns of any lattice and isolated atoms on a support.",
         spacing_px=recipe.phases[-1].world.spacing,
-        sigma_px=1.5,
+        sigma_px=ATOM_SIGMA,
         classes=("background", "column"),
         halo_px=HALO,
         least_heat=LEAST_HEAT,
-        calibration=calibration,
-        reliability=reliability,
+        calibration=Calibration(lattice=line, isolated=line),
+        reliability=Reliability(
+            stated=(), observed=(), counts=(), expected_calibration_error=float("inf")
+        ),
         recipe=recipe.model_dump(mode="json"),
-        scores={
-            name: score
-            for kind, seen in scored.items()
-            for name, score in _scores(kind, p[kind], seen).items()
-        },
+        scores={},
         scored_at_commit=commit,
-        weights_sha256=hashlib.sha256((folder / "weights.onnx").read_bytes()).hexdigest(),
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
         licence="MIT",
     )
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "card.yaml").write_text(text, encoding="utf-8")
-    return card
+    return Model(card, open_session(weights), card.weights_sha256)
 
 
 def _export(network: torch.nn.Module, path: Path) -> None:
@@ -123,11 +126,10 @@ class Maxima:
     columns: int
 
 
-@torch.no_grad()
 def _maxima(
-    network: torch.nn.Module, recipe: TrainingRecipe, stream: int, count: int, *, lattice: bool
+    model: Model, recipe: TrainingRecipe, stream: int, count: int, *, lattice: bool
 ) -> Maxima:
-    """Run the network over patches with lattices, or over all others."""
+    """Run the model over patches with lattices, or over all others."""
     heats, trues, columns = [], [], 0
     last = recipe.phases[-1]
     _, isolated, nothing = last.world.kinds
@@ -138,8 +140,7 @@ def _maxima(
         # numbers beyond those of the patches that choose the best weights
         key = (last.seed, stream, 10**6 + i, int(lattice))
         frame, xy = patch(np.random.default_rng(key), recipe.size, world)
-        heat, offset = network(torch.from_numpy(normalise(frame))[None])
-        points, value, _ = to_points(heat[0, 0].numpy(), offset[0].numpy(), LEAST_HEAT)
+        points, value = maxima(model, normalise(frame), lattice=lattice)
         order = np.argsort(-value)
         heats.append(value[order])
         trues.append(_claim(points[order], xy))
@@ -147,15 +148,15 @@ def _maxima(
     return Maxima(np.concatenate(heats), np.concatenate(trues), columns)
 
 
-def _scores(kind: str, p: Floats, seen: Maxima) -> dict[str, float]:
+def _scores(kind: str, p: Floats, seen: Maxima) -> list[tuple[str, float]]:
     """Precision, recall and F1 at p = 0.5."""
     called = p >= 0.5
     hits, count = int((seen.true & called).sum()), int(called.sum())
-    return {
-        f"{kind}_precision": round(hits / max(count, 1), 4),
-        f"{kind}_recall": round(hits / max(seen.columns, 1), 4),
-        f"{kind}_f1": round(2 * hits / max(count + seen.columns, 1), 4),
-    }
+    return [
+        (f"{kind}_precision", round(hits / max(count, 1), 4)),
+        (f"{kind}_recall", round(hits / max(seen.columns, 1), 4)),
+        (f"{kind}_f1", round(2 * hits / max(count + seen.columns, 1), 4)),
+    ]
 
 
 def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]:
