@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -40,13 +40,16 @@ class RefineStage(BaseModel):
     iterations: int = Field(12, ge=1, le=200)
 
 
+Stage = Annotated[DetectStage | RefineStage, Field(discriminator="stage")]
+
+
 class Recipe(BaseModel):
     """The stages of one analysis, in order; detection comes first, and once."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "columns"
-    stages: tuple[DetectStage | RefineStage, ...] = (DetectStage(), RefineStage())
+    stages: tuple[Stage, ...] = (DetectStage(), RefineStage())
 
     @property
     def detect(self) -> DetectStage:

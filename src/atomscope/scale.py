@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from atomscope.sampling import resample
+
 Frame = NDArray[np.float32]
 
 FIELD = 384  # px: a larger frame is judged by several windows of this edge
@@ -102,9 +104,9 @@ def _slow(values: Frame) -> Frame:
     small = values[: len(values) // step * step, : values.shape[1] // step * step]
     small = small.reshape(small.shape[0] // step, step, -1, step).mean((1, 3))
     small = ndimage.gaussian_filter(small, sigma / step)
-    rows = np.minimum(np.arange(values.shape[0]) // step, small.shape[0] - 1)
-    cols = np.minimum(np.arange(values.shape[1]) // step, small.shape[1] - 1)
-    return np.asarray(small[rows[:, None], cols])
+    whole = resample(small, step)
+    missing = [(0, n - m) for n, m in zip(values.shape, whole.shape, strict=True)]
+    return np.pad(whole, missing, mode="edge")
 
 
 def _read(total: NDArray[Any], chance: float) -> Scale:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from atomscope.detect.choose import REPEATS, View, choose_factor, is_dark
+from atomscope.detect.choose import View, choose_view, is_dark
 from atomscope.detect.prepare import Mask, fill, level, usable
 from atomscope.detect.tiles import columns, heat_map
 from atomscope.errors import InputError, UsageError
@@ -93,10 +93,13 @@ def look(
     if factor is not None and not (np.isfinite(factor) and factor > 0):
         raise UsageError(f"factor {factor!r}: expected canonical px per px of the image, above 0.")
     picks = sorted({0, image.n_frames // 2, image.n_frames - 1})
-    views = [_look_at(image, i, model, factor, contrast) for i in picks]
+    judged = [_look_at(image, i, model, contrast) for i in picks]
+    views = [view for view in judged if view is not None]
+    if not views:
+        return View(factor or 1.0, contrast == "dark", Scale(None, 0.0, None))
     dark = sum(v.dark for v in views) * 2 > len(views)
     middle = sorted(views, key=lambda v: v.factor)[len(views) // 2]
-    view = replace(middle, dark=dark)
+    view = replace(middle, dark=dark, factor=factor or middle.factor)
     if sum(v.scale.too_fine for v in views) * 2 > len(views):
         raise InputError(
             f"{image.name}: the pattern repeats in less than {LEAST_SPACING} px; expected columns "
@@ -174,25 +177,23 @@ def _shown(frame: FloatArray, good: Mask, view: View) -> NDArray[np.float32] | N
     return normalise(resample(-values if view.dark else values, view.factor))
 
 
-def _look_at(
-    image: Image, index: int, model: Model, factor: float | None, contrast: Contrast
-) -> View:
+def _look_at(image: Image, index: int, model: Model, contrast: Contrast) -> View | None:
+    """Opinion of one frame; None where it is blank."""
     frame = image.frame(index)
     good = usable(frame)
-    if not np.isfinite(frame).any():
+    if image.n_frames == 1 and not np.isfinite(frame).any():
         raise InputError(
-            f"{image.name}: frame {index} has no finite value; expected numbers. "
+            f"{image.name}: no finite value; expected numbers. "
             "Check the file or pick another image with --select."
         )
     values = fill(frame, good)
     if min(frame.shape) < BLOCK or float(values.max()) == float(values.min()):
-        return View(factor or 1.0, False, Scale(None, 0.0, None))
+        return None
     lines = image.modality == "stm"
     if lines:
         values = level(values)
     dark = contrast == "dark" or (contrast == "auto" and image.modality in DARK_MODALITIES)
     if contrast == "auto" and image.modality == "unknown":
         dark = is_dark(values)
-    chosen, scale = choose_factor(model, -values if dark else values, image.pixel_size)
-    lattice = scale.order >= REPEATS
-    return View(factor or chosen, dark, scale, lattice=lattice, level=lines)
+    view = choose_view(model, -values if dark else values, image.pixel_size)
+    return replace(view, dark=dark, level=lines)

@@ -21,6 +21,8 @@ DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bri
 SURE = 0.9  # score of a trial after which no other is made
 CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
+CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
+LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
 LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
 LONE_ATOM = 0.5  # Å per px at which an isolated atom has the width that the network knows
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
@@ -45,12 +47,30 @@ class View:
     level: bool = False
 
 
-def choose_factor(model: Model, frame: Frame, pixel_size: float | None) -> tuple[float, Scale]:
-    """Choose the resampling factor of a frame.
+@dataclass(frozen=True)
+class Trial:
+    """What one factor shows on a part of the frame.
+
+    Attributes:
+        factor: Canonical px per px of the input.
+        score: Certainty of the columns found, 0 to 1.
+        nearest: Their median distance in canonical px, None for a handful.
+        filling: Share of the part that they fill, 1 for a square lattice at that distance.
+    """
+
+    factor: float
+    score: float = -1.0
+    nearest: float | None = None
+    filling: float = 0.0
+
+
+def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
+    """Choose the resampling factor of a frame with bright atoms.
 
     Where columns repeat, a few factors are tried on a part of the frame and the columns
-    found have the last word on their spacing. Where nothing repeats (isolated atoms on a
-    support), the pixel size decides, or else the grain of the texture.
+    found have the last word on their spacing. Where nothing repeats, or the columns leave
+    most of the part empty (isolated atoms on a support), the pixel size decides, or else the
+    grain of the texture.
 
     Args:
         model: The detector.
@@ -58,22 +78,26 @@ def choose_factor(model: Model, frame: Frame, pixel_size: float | None) -> tuple
         pixel_size: Å per px of the input, or None.
     """
     scale = measure(frame)
-    if scale.spacing is None or scale.order < REPEATS:
-        return _without_lattice(model, scale, pixel_size), scale
-    best, score, nearest = 0.0, -1.0, None
-    for factor in _candidates(model, scale.spacing, scale.sigma):
-        trial, found = _try(model, frame, factor)
-        if trial > score:
-            best, score, nearest = factor, trial, found
-        if score > SURE:
+    if scale.spacing is not None and scale.order >= REPEATS:
+        best = _best_trial(model, frame, scale.spacing, scale.sigma)
+        if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
+            return View(best.factor, False, scale)
+    return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
+
+
+def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
+    best = Trial(1.0)
+    for factor in _candidates(model, spacing, sigma):
+        best = max(best, _try(model, frame, factor), key=lambda trial: trial.score)
+        if best.score > SURE:
             break
-    if nearest is not None and not 0.75 < nearest / model.card.spacing_px < 1.2:
-        again = float(np.clip(best * model.card.spacing_px / nearest, *FACTORS))
-        base = model.card.spacing_px / scale.spacing
-        trial, found = _try(model, frame, again) if 0.4 < again / base < 3.2 else (0.0, None)
-        if trial > 0.8 * score and found is not None:
-            best = again
-    return best, scale
+    if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
+        return best
+    again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
+    if not 0.4 < again * spacing / model.card.spacing_px < 3.2:
+        return best
+    other = _try(model, frame, again)
+    return other if other.nearest is not None and other.score > 0.8 * best.score else best
 
 
 def _candidates(model: Model, spacing: float, sigma: float | None) -> list[float]:
@@ -120,16 +144,18 @@ def is_dark(frame: Frame) -> bool:
     return float(np.mean((values / spread) ** 3)) < -1.2
 
 
-def _try(model: Model, frame: Frame, factor: float) -> tuple[float, float | None]:
-    """Score one factor: the certainty of the columns found, and their spacing (canonical px)."""
-    xy, p = columns(model, normalise(_part(frame, factor)))
-    if not (p > 0.5).any():
-        return 0.0, None
-    sure = float(np.sum(p[p > 0.5])) / (float(np.sum(p)) + 2.0)
-    score = sure * float(np.mean(p[p > 0.5]))
-    if (p > 0.5).sum() < 8:
-        return score, None
-    return score, float(np.median(cKDTree(xy[p > 0.5]).query(xy[p > 0.5], k=2)[0][:, 1]))
+def _try(model: Model, frame: Frame, factor: float) -> Trial:
+    """Look at a part of the frame at one factor."""
+    part = _part(frame, factor)
+    xy, p = columns(model, normalise(part))
+    sure = p > 0.5
+    if not sure.any():
+        return Trial(factor, 0.0)
+    score = float(p[sure].sum() / (p.sum() + 2.0) * p[sure].mean())
+    if sure.sum() < 8:
+        return Trial(factor, score)
+    nearest = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
+    return Trial(factor, score, nearest, float(sure.sum()) * nearest**2 / part.size)
 
 
 def _part(frame: Frame, factor: float) -> Frame:

@@ -9,6 +9,7 @@ from scipy import ndimage
 from atomscope.types import FloatArray
 
 Mask = NDArray[np.bool_]
+LARGEST = 1e30  # beyond, a value is a mark of a bad pixel
 MOST_DEAD = 0.6  # share of constant lines beyond which the frame is striped, not damaged
 
 
@@ -18,7 +19,7 @@ def usable(frame: FloatArray) -> Mask:
     Left out are values that are not finite, and dead lines: rows or columns of one
     single value in a frame that varies (a stopped scan, a defective detector row).
     """
-    good = np.isfinite(frame)
+    good = np.isfinite(frame) & (np.abs(frame) < LARGEST)
     values = frame if good.all() else np.where(good, frame, 0)
     if values.size == 0 or min(values.shape) < 8:
         return good
@@ -34,15 +35,18 @@ def usable(frame: FloatArray) -> Mask:
 def fill(frame: FloatArray, good: Mask) -> NDArray[np.float32]:
     """Return the frame as float32 with bad pixels set to the nearest good value.
 
-    The mean is taken off first, so that large offsets cost no digits.
+    The mean is taken off and the largest deviation becomes 1, so that neither large offsets
+    nor large or tiny units cost digits.
     """
     if not good.any():
         return np.zeros(frame.shape, dtype=np.float32)
-    if good.all():
-        return np.asarray(frame - frame.mean(dtype=np.float64), dtype=np.float32)
-    nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
-    whole = frame[tuple(nearest)]
-    return np.asarray(whole - whole.mean(dtype=np.float64), dtype=np.float32)
+    whole = frame
+    if not good.all():
+        nearest = ndimage.distance_transform_edt(~good, return_distances=False, return_indices=True)
+        whole = frame[tuple(nearest)]
+    deviation = whole - whole.mean(dtype=np.float64)
+    largest = float(np.abs(deviation).max()) or 1.0
+    return np.asarray(deviation / largest, dtype=np.float32)
 
 
 def level(frame: NDArray[np.float32]) -> NDArray[np.float32]:
