@@ -73,7 +73,7 @@ def series(world: World, kind: str, view: View, electrons: Sequence[int], seed: 
 
 def all_series(args: argparse.Namespace) -> Iterator[Series]:
     """The test set; seeds depend on the place in the list only."""
-    samplings = SAMPLINGS[1:2] if args.quick else SAMPLINGS
+    samplings = SAMPLINGS[1:2] if args.quick or args.middle else SAMPLINGS
     electrons = ELECTRONS[3::3] if args.quick else ELECTRONS
     for i, world in enumerate(WORLDS):
         if args.only and world.name not in args.only:
@@ -240,6 +240,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one pixel size, two doses")
+    parser.add_argument("--middle", action="store_true", help="one pixel size, all doses")
     parser.add_argument("--only", nargs="*", help="names of worlds")
     parser.add_argument("--size", type=int, default=256, help="edge of a frame in px")
     parser.add_argument("--model", help="detector in place of the built-in one")

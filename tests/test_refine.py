@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from atomscope.columns import FLAGS
+from atomscope.columns import FLAGS, conform
 from atomscope.errors import UsageError
 from atomscope.refine import RefineOptions, cramer_rao, refine
 
@@ -292,3 +292,16 @@ def test_bound_with_integrated_pixels_is_that_of_a_wider_column():
         np.sum(cramer_rao(xy, 50, 2.0, 5, (42, 48), width=w)) for w in ("own", "shared", "known")
     )
     assert known <= shared <= own
+
+
+def test_fits_that_ran_away_are_taken_back():
+    from atomscope.refine import hold
+
+    detected = pd.DataFrame({"x_px": [10.0, 30.0], "y_px": [10.0, 30.0], "p": [1.0, 1.0]})
+    fitted = conform(detected).assign(
+        x_px=[10.5, 33.0], x_err_px=0.1, y_err_px=0.1, intensity_err=2.0, flags=["edge", "edge"]
+    )
+    held = hold(fitted, conform(detected), 1.0)
+    assert held["x_px"].tolist() == [10.5, 30.0]
+    assert held["x_err_px"].isna().tolist() == [False, True]
+    assert held["flags"].tolist() == ["edge", "edge unrefined"]

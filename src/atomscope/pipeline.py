@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from atomscope.quality import Quality
 
 Progress = Callable[[int, int], None]
+LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
 PLAUSIBLE_SPACING = (0.8, 12.0)  # Å between neighbouring columns, from dumbbells to adatoms
 
 
@@ -200,7 +201,7 @@ def _work(
         frame = image.frame(index)
         found = find(frame, detector, view, min_p=plan.detect.min_p)
         detected = time.perf_counter()
-        table = _refined(frame, found, plan, dark=view.dark)
+        table = _refined(frame, found, plan, view)
         return table, detected - started, time.perf_counter() - detected
 
     if jobs <= 1 or image.n_frames == 1:
@@ -211,15 +212,17 @@ def _work(
             yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
 
 
-def _refined(frame: Any, found: FrameColumns, plan: Recipe, *, dark: bool) -> pd.DataFrame:
+def _refined(frame: Any, found: FrameColumns, plan: Recipe, view: View) -> pd.DataFrame:
     table = as_table([found])
     if plan.refine is None:
         return table
-    from atomscope.refine import RefineOptions, refine
+    from atomscope.refine import RefineOptions, hold, refine
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    table = refine(frame, table, options=options, mask=found.good, dark=dark)
-    return _within(table, frame.shape)
+    fitted = refine(frame, table, options=options, mask=found.good, dark=view.dark)
+    if not view.lattice:
+        fitted = hold(fitted, table, LONE_SHIFT / view.factor)
+    return _within(fitted, frame.shape)
 
 
 def _within(table: pd.DataFrame, shape: tuple[int, ...]) -> pd.DataFrame:

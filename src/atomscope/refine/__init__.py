@@ -1,7 +1,8 @@
 """Refinement of columns to the limit that the noise sets, with error bars."""
 
+from atomscope.refine.hold import hold
 from atomscope.refine.limits import cramer_rao
 from atomscope.refine.options import RefineOptions
 from atomscope.refine.table import refine
 
-__all__ = ["RefineOptions", "cramer_rao", "refine"]
+__all__ = ["RefineOptions", "cramer_rao", "hold", "refine"]

@@ -1,0 +1,33 @@
+"""Fits that ran away from what the detector saw are taken back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+
+def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """Undo fits that moved a column farther than the detector can be wrong.
+
+    A weak isolated atom has no neighbours to hold its fit: it may run to the next blob of
+    the support and converge there.
+
+    Args:
+        fitted: What `refine` returned for `detected`, same rows.
+        detected: The table before refinement.
+        limit: Largest shift in px.
+
+    Returns:
+        The fitted table; rows beyond the limit have the detector's position, no errors, and
+        the flag 'unrefined'.
+    """
+    table = fitted.copy()
+    shift = np.hypot(table["x_px"] - detected["x_px"], table["y_px"] - detected["y_px"])
+    far = (shift > limit).to_numpy()
+    table.loc[far, ["x_px", "y_px"]] = detected.loc[far, ["x_px", "y_px"]]
+    table.loc[far, ["x_err_px", "y_err_px", "intensity_err"]] = np.nan
+    words = [set(text.split()) for text in table["flags"]]
+    for row in np.flatnonzero(far):
+        words[row].add("unrefined")
+    table["flags"] = np.array([" ".join(sorted(w)) for w in words], dtype=object)
+    return table
