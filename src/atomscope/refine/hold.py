@@ -23,7 +23,7 @@ def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataF
     """
     table = fitted.copy()
     shift = np.hypot(table["x_px"] - detected["x_px"], table["y_px"] - detected["y_px"])
-    far = (shift > limit).to_numpy()
+    far = np.asarray(shift > limit)
     table.loc[far, ["x_px", "y_px"]] = detected.loc[far, ["x_px", "y_px"]]
     table.loc[far, ["x_err_px", "y_err_px", "intensity_err"]] = np.nan
     words = [set(text.split()) for text in table["flags"]]
