@@ -18,12 +18,11 @@ from atomscope.scale import Scale, measure
 Frame = NDArray[np.float32]
 
 DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bright
-SURE = 0.9  # score of a trial after which no other is made
 CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
 LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
-LATTICE_SIGMA = 1.9  # px: usual width of a column where the spacing is canonical
+FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 LONE_ATOM = 0.5  # Å per px at which an isolated atom has the width that the network knows
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
@@ -79,44 +78,27 @@ def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
     """
     scale = measure(frame)
     if scale.spacing is not None and scale.order >= REPEATS:
-        best = _best_trial(model, frame, scale.spacing, scale.sigma)
+        best = _best_trial(model, frame, scale.spacing)
         if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
             return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
 
-def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
-    best = Trial(1.0)
-    for factor in _candidates(model, spacing, sigma):
-        best = max(best, _try(model, frame, factor), key=lambda trial: trial.score)
-        if best.score > SURE:
-            break
+def _best_trial(model: Model, frame: Frame, spacing: float) -> Trial:
+    """Try the spacing as it is, and finer: the repeat may hold several columns.
+
+    At the wrong factor columns merge or noise is found, and both cost certainty.
+    """
+    base = model.card.spacing_px / spacing
+    trials = [_try(model, frame, float(np.clip(f, *FACTORS))) for f in (FINER * base, base)]
+    best = max(trials, key=lambda trial: trial.score)
     if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
         return best
     again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
-    if not 0.4 < again * spacing / model.card.spacing_px < 3.2:
+    if not 0.4 < again / base < 3.2:
         return best
     other = _try(model, frame, again)
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
-
-
-def _candidates(model: Model, spacing: float, sigma: float | None) -> list[float]:
-    """Factors worth a trial, the likeliest first, at least a sixth apart.
-
-    Where the grain is much finer than the repeat, the cell holds several columns
-    (dumbbells, honeycombs): the grain then says more than the repeat.
-    """
-    base = model.card.spacing_px / spacing
-    wanted = [base, 1.6 * base]
-    if sigma is not None:
-        grain = LATTICE_SIGMA / sigma
-        fine = sigma * base < 0.65 * LATTICE_SIGMA
-        wanted.insert(0 if fine else 1, float(np.clip(grain, base / 2, 2.2 * base)))
-    kept: list[float] = []
-    for factor in (float(np.clip(f, *FACTORS)) for f in wanted):
-        if all(abs(np.log(factor / other)) > 0.15 for other in kept):
-            kept.append(factor)
-    return kept
 
 
 def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:
