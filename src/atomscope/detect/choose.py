@@ -22,8 +22,9 @@ CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
 LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
+MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
-LONE_ATOM = 0.5  # Å per px at which an isolated atom has the width that the network knows
+LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
 
@@ -78,19 +79,22 @@ def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
     """
     scale = measure(frame)
     if scale.spacing is not None and scale.order >= REPEATS:
-        best = _best_trial(model, frame, scale.spacing)
+        best = _best_trial(model, frame, scale.spacing, scale.sigma)
         if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
             return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
 
-def _best_trial(model: Model, frame: Frame, spacing: float) -> Trial:
+def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
     """Try the spacing as it is, and finer: the repeat may hold several columns.
 
-    At the wrong factor columns merge or noise is found, and both cost certainty.
+    At the wrong factor columns merge or noise is found, and both cost certainty. Where the
+    grain is very much finer than the repeat, the repeat alone is no candidate.
     """
     base = model.card.spacing_px / spacing
-    trials = [_try(model, frame, float(np.clip(f, *FACTORS))) for f in (FINER * base, base)]
+    many = sigma is not None and sigma * base < MANY_SIGMA
+    wanted = [2**0.5 * FINER * base] if many else [FINER * base, base]
+    trials = [_try(model, frame, float(np.clip(f, *FACTORS))) for f in wanted]
     best = max(trials, key=lambda trial: trial.score)
     if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
         return best
@@ -105,8 +109,8 @@ def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> fl
     """Factor at which isolated atoms have the width that the network knows."""
     grain = model.card.sigma_px / scale.sigma if scale.sigma is not None else 1.0
     factor = grain
-    if pixel_size is not None:  # a support coarsens the grain: it may say half or double, no more
-        factor = float(np.clip(pixel_size / LONE_ATOM, grain / 2, grain * 2))
+    if pixel_size is not None:  # a support coarsens the grain, up to twice
+        factor = float(np.clip(pixel_size / LONE_ATOM, grain, grain * 2))
     return float(np.clip(factor, *FACTORS))
 
 
