@@ -69,7 +69,7 @@ def test_swapping_truth_and_found_swaps_precision_and_recall(truth, found, radiu
     assert (forth.tp, forth.fp, forth.fn) == (back.tp, back.fn, back.fp)
     assert (forth.precision, forth.recall) == (back.recall, back.precision)
     assert forth.f1 == back.f1
-    assert forth.rmse_px == pytest.approx(back.rmse_px, nan_ok=True, rel=1e-6, abs=1e-9)
+    assert forth.rmse_px == pytest.approx(back.rmse_px, nan_ok=True, rel=1e-6, abs=1e-6 * radius)
 
 
 @given(truth=positions, found=positions, radius=radii, seed=st.integers(0, 99))
@@ -79,7 +79,9 @@ def test_order_does_not_matter(truth, found, radius, seed):
     shuffled = score(rng.permutation(truth), rng.permutation(found), radius)
     straight = score(truth, found, radius)
     assert (shuffled.tp, shuffled.fp, shuffled.fn) == (straight.tp, straight.fp, straight.fn)
-    assert shuffled.rmse_px == pytest.approx(straight.rmse_px, nan_ok=True, rel=1e-6, abs=1e-9)
+    assert shuffled.rmse_px == pytest.approx(
+        straight.rmse_px, nan_ok=True, rel=1e-6, abs=1e-6 * radius
+    )
 
 
 @given(truth=positions, found=positions, radius=radii)
@@ -88,7 +90,7 @@ def test_scores_do_not_depend_on_the_unit(truth, found, radius):
     # A power of two scales floats exactly.
     one, other = score(truth, found, radius), score(truth * 4, found * 4, radius * 4)
     assert (one.tp, one.fp, one.fn) == (other.tp, other.fp, other.fn)
-    assert other.rmse_px == pytest.approx(4 * one.rmse_px, nan_ok=True, rel=1e-6, abs=1e-9)
+    assert other.rmse_px == pytest.approx(4 * one.rmse_px, nan_ok=True, rel=1e-6, abs=1e-6 * radius)
 
 
 def test_more_pairs_go_before_nearer_pairs():
