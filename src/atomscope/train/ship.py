@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 
 def ship(
-    recipe: TrainingRecipe, weights: Path, folder: Path, *, commit: str, patches: int = 1000
+    recipe: TrainingRecipe, weights: Path, folder: Path, *, commit: str, patches: int = 600
 ) -> Card:
     """Write the model folder of trained weights.
 
