@@ -33,6 +33,7 @@ from atomscope.simulate.scene import (
     scatter,
     strain,
 )
+from atomscope.simulate.support import restless, restless_clusters, support, thickness
 
 
 @dataclass(frozen=True)
@@ -134,48 +135,87 @@ def _image(
 ) -> Frame:
     """Image a scene: peaks, thickness, support, background, scan errors, noise."""
     shape = (size, size)
-    tail = rng.choice([0.0, rng.uniform(0.02, 0.25), -rng.uniform(0.03, 0.2)], p=[0.3, 0.55, 0.15])
-    own = sigma * np.exp(rng.normal(0, 0.06, len(scene.xy)))
-    frame = render(scene.xy, scene.weight, own, shape, tail=tail, tail_width=rng.uniform(1.6, 3.0))
-    if lattice and rng.random() < 0.5:
-        frame = frame * (1 + rng.uniform(0.05, 0.5) * smooth_noise(rng, shape, size / 3)).clip(0.2)
-    if not lattice and rng.random() < 0.4:  # clusters often sit in matter of their own
-        frame = frame + ndimage.gaussian_filter(frame, 3 * sigma) * np.float32(rng.uniform(0.3, 3))
-    frame = frame + _support(rng, sigma, shape, world, lattice=lattice)
-    frame = frame + _background(rng, shape, sigma)
+    draw = _lattice_image if lattice else _isolated_image
+    clean = draw(rng, scene, sigma, shape, world)
     if rng.random() < 0.4:
-        frame = scan_jitter(frame, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
+        clean = scan_jitter(clean, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
     snr = np.exp(rng.uniform(*np.log(world.snr if lattice else world.isolated_snr)))
     rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
-    frame = frame - min(float(frame.min()), 0.0)
+    return _record(rng, clean - min(float(clean.min()), 0.0), rms)
+
+
+def _peaks(rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int]) -> Frame:
+    """Peaks of all columns, with a common tail and widths of their own."""
+    tail = rng.choice([0.0, rng.uniform(0.02, 0.25), -rng.uniform(0.03, 0.2)], p=[0.3, 0.55, 0.15])
+    own = sigma * np.exp(rng.normal(0, 0.06, len(scene.xy)))
+    return render(scene.xy, scene.weight, own, shape, tail=tail, tail_width=rng.uniform(1.6, 3.0))
+
+
+def _lattice_image(
+    rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int], _world: World
+) -> Frame:
+    """A lattice of uneven thickness, sometimes on a support."""
+    frame = _peaks(rng, scene, sigma, shape)
+    if rng.random() < 0.5:
+        relief = smooth_noise(rng, shape, shape[0] / 3)
+        frame = frame * (1 + rng.uniform(0.05, 0.5) * relief).clip(0.2)
+    if rng.random() < 0.4:
+        frame = frame + rng.uniform(0.0, 0.15) * _texture(rng, sigma, shape)
+    return frame + _background(rng, shape, sigma)
+
+
+def _isolated_image(
+    rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int], world: World
+) -> Frame:
+    """Isolated atoms on a support, some of them moving, some out of focus."""
+    speckle = float(np.exp(rng.uniform(*np.log(world.support))))
+    if rng.random() < 0.3:  # any texture on any background
+        frame = _peaks(rng, scene, sigma, shape)
+        if rng.random() < 0.4:  # clusters often sit in matter of their own
+            halo = ndimage.gaussian_filter(frame, 3 * sigma)
+            frame = frame + halo * np.float32(rng.uniform(0.3, 3))
+        frame = frame + speckle * _texture(rng, sigma, shape) + _background(rng, shape, sigma)
+    else:
+        mass = thickness(rng, shape, sigma)
+        density = float(np.exp(rng.uniform(np.log(0.3), np.log(6.0))))
+        width = sigma * rng.uniform(0.95, 1.3)
+        frame = support(rng, mass, width, speckle=speckle, density=density)
+        frame = frame + np.float32(np.exp(rng.uniform(np.log(0.02), np.log(2.0))))
+        if len(scene.xy) and rng.random() < 0.35:
+            jump, blink = sigma * rng.uniform(0.1, 0.9), rng.uniform(0, 0.4)
+            frame += restless(rng, scene.xy, scene.weight, sigma, shape, jump=jump, blink=blink)
+        else:
+            frame += _peaks(rng, _defocused(rng, scene), sigma, shape)
+    if rng.random() < 0.25:
+        frame += restless_clusters(rng, sigma, shape)
+    return frame
+
+
+def _defocused(rng: np.random.Generator, scene: Scene) -> Scene:
+    """Weaken atoms that lie off the plane of focus."""
+    loss = np.exp(-np.abs(rng.normal(0, rng.uniform(0, 0.3), len(scene.xy))))
+    return replace(scene, weight=scene.weight * loss)
+
+
+def _record(rng: np.random.Generator, clean: Frame, rms: float) -> Frame:
+    """Record a clean frame with noise of the given rms, as detectors do."""
     blurred = rng.random()
     blur = (0.0, 0.0)
     if blurred < 0.25:
         blur = (float(rng.uniform(0.3, 1.0)),) * 2
     elif blurred < 0.4:
         blur = (0.0, float(rng.uniform(0.4, 2.0)))
-    lines = float(rms * rng.uniform(0.1, 1.0)) if rng.random() < 0.25 else 0.0
+    lines = float(rms * rng.uniform(0.1, 1.0)) if rng.random() < 0.2 else 0.0
     shot = float(rng.choice([1.0, 0.7, 0.3, 0.0]))
-    frame = detector_noise(rng, frame, rms, shot=shot, blur=blur, lines=lines)
-    return _spoil(rng, frame, rms)
+    return _spoil(rng, detector_noise(rng, clean, rms, shot=shot, blur=blur, lines=lines), rms)
 
 
-def _support(
-    rng: np.random.Generator,
-    sigma: float,
-    shape: tuple[int, int],
-    world: World,
-    *,
-    lattice: bool,
-) -> Frame:
-    """Speckle of amorphous matter, in units of a typical column's peak."""
-    if lattice and rng.random() < 0.6:
-        return np.zeros(shape, dtype=np.float32)
-    strength = rng.uniform(0.0, 0.15) if lattice else np.exp(rng.uniform(*np.log(world.support)))
+def _texture(rng: np.random.Generator, sigma: float, shape: tuple[int, int]) -> Frame:
+    """Speckle of amorphous matter, about unit rms, with slower unevenness."""
     density = np.exp(rng.uniform(np.log(0.15), np.log(3.0)))
     field = amorphous(rng, shape, sigma * rng.uniform(0.95, 1.5), float(density))
     field += rng.uniform(0, 2.0) * smooth_noise(rng, shape, sigma * rng.uniform(2, 5))
-    return np.asarray(strength * field, dtype=np.float32)
+    return np.asarray(field, dtype=np.float32)
 
 
 def _background(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Frame:

@@ -36,10 +36,13 @@ def render(
     """
     sigma = np.broadcast_to(np.asarray(sigma, dtype=np.float64), len(xy))
 
+    def profiles(at: Floats, width: Floats, length: int) -> Frame:
+        away = (np.arange(length) - at[:, None]) / width[:, None]
+        return np.exp(np.float32(-0.5) * np.square(away, dtype=np.float32))
+
     def peaks(width: Floats, height: Floats) -> Frame:
-        rows = np.exp(-0.5 * ((np.arange(shape[0])[:, None] - xy[:, 1]) / width) ** 2)
-        cols = np.exp(-0.5 * ((np.arange(shape[1])[None, :] - xy[:, :1]) / width[:, None]) ** 2)
-        return (rows * height).astype(np.float32) @ cols.astype(np.float32)
+        rows = profiles(xy[:, 1], width, shape[0]) * height[:, None].astype(np.float32)
+        return rows.T @ profiles(xy[:, 0], width, shape[1])
 
     frame = peaks(sigma, weight * (1 - tail))
     return frame if tail == 0 else np.asarray(frame + peaks(sigma * tail_width, weight * tail))
@@ -50,8 +53,11 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
     step = max(1, int(sigma / 2.5))  # coarse grid: the field has no finer detail
     coarse = tuple(-(-n // step) + 2 for n in shape)
     field = ndimage.gaussian_filter(rng.standard_normal(coarse, dtype=np.float32), sigma / step)
-    field = ndimage.zoom(field, step, order=1)[: shape[0], : shape[1]] if step > 1 else field
-    field = field[: shape[0], : shape[1]]
+    for axis in (0, 1):  # linear interpolation of rows, then of columns
+        at = np.arange(shape[axis], dtype=np.float32) / step
+        low = at.astype(np.intp)
+        part = (at - low)[:, None]
+        field = (field[low] * (1 - part) + field[low + 1] * part).T
     centred = field - field.mean()
     return np.asarray(centred / (centred.std() + 1e-9), dtype=np.float32)
 

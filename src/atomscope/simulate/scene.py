@@ -115,7 +115,7 @@ def join_grains(first: Scene, second: Scene, rng: np.random.Generator, size: int
 
 def scatter(rng: np.random.Generator, size: int, spacing: float) -> Scene:
     """Isolated atoms and small loose clusters at random places."""
-    singles = rng.uniform(-4, size + 4, (rng.poisson(rng.uniform(1, 14)), 2))
+    singles = rng.uniform(-4, size + 4, (rng.poisson(np.exp(rng.uniform(0, np.log(25)))), 2))
     groups = [
         centre + rng.normal(0, rng.uniform(0.5, 1.6) * spacing, (rng.integers(2, 9), 2))
         for centre in rng.uniform(0, size, (rng.poisson(rng.uniform(0, 2.5)), 2))

@@ -44,6 +44,6 @@ class Batches(Dataset[Batch]):
             frame, xy = patch(rng, size, self.world)
             frames[i] = normalise(frame)
             # a patch is part of a larger frame, whose typical spread may be another
-            frames[i, 1] = np.arcsinh(np.sinh(frames[i, 1]) * np.exp(rng.normal(0, 0.2)))
+            frames[i, 1] = np.arcsinh(np.sinh(frames[i, 1]) * np.exp(rng.normal(0, 0.3)))
             heat[i, 0], offset[i], near[i, 0] = to_maps(xy, (size, size))
         return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)
