@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from atomscope.errors import UsageError
 from atomscope.simulate import imaging, lattices, scene
-from atomscope.simulate.crystals import project, substitute
+from atomscope.simulate.crystals import substitute
 from atomscope.simulate.dataset import World, patch, patches
 from atomscope.simulate.samples import SIZE, graphene_si, write
 
@@ -22,7 +21,7 @@ def test_same_seed_same_bytes_other_seed_other_bytes():
 
 def test_patches_are_finite_and_truth_lies_inside():
     for seed in range(60):
-        frame, xy = patch(np.random.default_rng(seed), 96)
+        frame, xy, _ = patch(np.random.default_rng(seed), 96)
         assert frame.shape == (96, 96)
         assert np.isfinite(frame).all()
         assert np.all((xy >= -0.5) & (xy < 95.5))
@@ -73,36 +72,10 @@ def test_shortest_distance_of_a_lattice_is_its_spacing(spacing):
 
 
 def test_merged_columns_keep_their_distance(rng):
-    crowd = scene.Scene(rng.uniform(0, 50, (300, 2)), rng.uniform(0.1, 1, 300), 5.0)
+    crowd = scene.Scene.unlabelled(rng.uniform(0, 50, (300, 2)), rng.uniform(0.1, 1, 300), 5.0)
     merged = scene.merge_unresolved(crowd, 3.0)
     assert cKDTree(merged.xy).query(merged.xy, k=2)[0][:, 1].min() >= 3.0
     assert merged.weight.max() == crowd.weight.max()
-
-
-def test_crystals_in_projection():
-    from ase.build import bulk, graphene
-
-    layer = graphene(a=2.46, vacuum=5.0)
-    layer.pbc = True
-    xy, _ = project(layer, edge=30)
-    nearest = cKDTree(xy).query(xy[np.linalg.norm(xy, axis=1) < 10], k=4)[0][:, 1:]
-    np.testing.assert_allclose(nearest, 2.46 / np.sqrt(3), atol=1e-6)
-    silicon = bulk("Si", "diamond", a=5.431, cubic=True)
-    xy, strength = project(silicon, (1, 1, 0), edge=30)
-    nearest = cKDTree(xy).query(xy[np.linalg.norm(xy, axis=1) < 10], k=2)[0][:, 1]
-    np.testing.assert_allclose(nearest, 5.431 / 4, atol=1e-6)  # the dumbbell
-    assert np.ptp(strength) < 1e-9
-
-
-def test_zone_axis_multiples_give_the_same_columns():
-    from ase.build import bulk
-
-    gold = bulk("Au", "fcc", a=4.078, cubic=True)
-    one, two = project(gold, (1, 1, 0), edge=20)[0], project(gold, (2, 2, 0), edge=20)[0]
-    assert len(one) == len(two)
-    assert cKDTree(one).query(two)[0].max() < 1e-6
-    with pytest.raises(UsageError, match="zone axis"):
-        project(gold, (0, 0, 0))
 
 
 def test_substitution_moves_only_outwards(rng):

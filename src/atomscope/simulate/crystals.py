@@ -1,81 +1,232 @@
-"""Real crystals and layers in projection: columns with positions in Å and strengths."""
+"""Crystals and layers in projection: columns with positions in Å, species and strengths."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import squareform
 
 from atomscope.errors import UsageError
+from atomscope.simulate.plane import independent, primitive, reduced
 from atomscope.simulate.scene import Floats
 
 if TYPE_CHECKING:
     from ase import Atoms
 
 MERGE = 0.3  # Å: atoms nearer than this in projection make one column
+SAME = 0.05  # Å: how exactly a translation must repeat the crystal
 
 
-def project(
-    crystal: Atoms,
+@dataclass(frozen=True)
+class Basis:
+    """One primitive cell of the projection.
+
+    Attributes:
+        cell: Lattice vectors as rows in Å, shape (2, 2); the first is the shortest and lies
+            along x, the angle between them is 90° to 120°.
+        sites: Fractional positions, shape (B, 2), strongest column first.
+        numbers: Atomic numbers of the atoms that one period holds in each column.
+        counts: Atoms per column within the thickness, shape (B,).
+    """
+
+    cell: Floats
+    sites: Floats
+    numbers: tuple[tuple[int, ...], ...]
+    counts: NDArray[np.int64]
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Formula of one period of each column, metals first: Mo, S2, TiO."""
+        return tuple(formula(numbers) for numbers in self.numbers)
+
+    def weights(self, exponent: float = 1.6) -> Floats:
+        """Strength (B,) of each column: the sum of Z**exponent over its atoms, strongest = 1.
+
+        About 1.6 to 1.8 holds in HAADF (Krivanek et al., Nature 464, 571 (2010)).
+        """
+        mean = np.array([np.mean(np.array(n, float) ** exponent) for n in self.numbers])
+        total = mean * self.counts
+        return np.asarray(total / total.max())
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a crystal in a square field centred on the origin of its cell.
+
+    Attributes:
+        xy: Positions (N, 2) in Å; x along the shortest period, and with y and the direction
+            of the zone axis, in which the beam flies, right-handed: y down in the image.
+        site: Index (N,) of the sublattice in `basis`; columns that are equal by a
+            translation of the projection share it.
+        basis: One primitive cell of the projection.
+    """
+
+    xy: Floats
+    site: NDArray[np.int64]
+    basis: Basis
+
+    @property
+    def cell2d(self) -> Floats:
+        """Primitive lattice vectors of the projection as rows in Å, shape (2, 2)."""
+        return self.basis.cell
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Formula of one period of each column, length N."""
+        species = self.basis.species
+        return tuple(species[i] for i in self.site)
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Atoms in each column within the thickness, shape (N,)."""
+        return self.basis.counts[self.site]
+
+    def weights(self, exponent: float = 1.6) -> Floats:
+        """Strength (N,) of each column: the sum of Z**exponent over its atoms, strongest = 1."""
+        return self.basis.weights(exponent)[self.site]
+
+
+def columns_along(
+    atoms: Atoms,
     zone: tuple[int, int, int] = (0, 0, 1),
     *,
     edge: float = 20.0,
-    exponent: float = 1.6,
-) -> tuple[Floats, Floats]:
-    """Project a periodic structure along a zone axis.
+    thickness: float | None = None,
+) -> Columns:
+    """Project a crystal or layer along a zone axis.
 
     Args:
-        crystal: Unit cell, periodic along all of its vectors (a layer: with vacuum).
+        atoms: One cell. A layer is not periodic along its third vector (`pbc`), and is looked
+            at along it.
         zone: Direction [uvw] of the beam in units of the cell vectors.
-        edge: Edge of the square field in Å, centred on the origin.
-        exponent: Strength of an atom is Z to this power; about 1.6 to 1.8 in HAADF
-            (Krivanek et al., Nature 464, 571 (2010)).
-
-    Returns:
-        Positions (N, 2) in Å and strengths (N,) of one period of the crystal, where
-        the strongest column has 1.
+        edge: Edge of the square field in Å, centred on the origin of the cell.
+        thickness: Thickness in Å, rounded to whole periods in each column; None for one
+            period. A layer has but one.
 
     Raises:
-        UsageError: The zone axis is (0, 0, 0).
+        UsageError: The zone axis is (0, 0, 0) or not that of the layer, or the thickness
+            is not above zero.
     """
+    basis = project(atoms, zone, thickness=thickness)
+    reach = edge / np.sqrt(2) * np.linalg.norm(np.linalg.inv(basis.cell), axis=0).max()
+    index = np.arange(-np.ceil(reach) - 1, np.ceil(reach) + 2)
+    steps = np.stack(np.meshgrid(index, index, indexing="ij"), -1).reshape(-1, 1, 2)
+    xy = ((steps + basis.sites) @ basis.cell).reshape(-1, 2)
+    site = np.tile(np.arange(len(basis.sites)), len(steps))
+    inside = np.all(np.abs(xy) <= edge / 2, axis=1)
+    return Columns(xy[inside], site[inside], basis)
+
+
+def project(
+    atoms: Atoms, zone: tuple[int, int, int] = (0, 0, 1), *, thickness: float | None = None
+) -> Basis:
+    """Return one primitive cell of the projection; see `columns_along`."""
     if not any(zone):
         raise UsageError("zone axis (0, 0, 0): expected a direction, for example (0, 0, 1).")
-    cell = np.asarray(crystal.cell[:])
+    if thickness is not None and thickness <= 0:
+        raise UsageError(f"thickness {thickness} Å: expected a value above zero, or none.")
+    layer = not atoms.pbc[2]
     uvw = np.array(zone) // np.gcd.reduce(zone)
-    beam = uvw @ cell
-    period = float(np.linalg.norm(beam))
-    turn = _to_z(beam / period)
-    reach = edge * np.sqrt(0.5) + period
-    count = np.ceil(reach / _heights(cell)).astype(int)
-    shifts = np.stack(np.meshgrid(*(np.arange(-n, n + 1) for n in count), indexing="ij"), -1)
-    places = (shifts.reshape(-1, 1, 3) @ cell + crystal.positions).reshape(-1, 3) @ turn.T
-    strength = np.tile(crystal.numbers.astype(float) ** exponent, len(places) // len(crystal))
-    depth = np.mod(places[:, 2] + 1e-6, period) - places[:, 2]
-    inside = (np.abs(depth) < 1e-3) & np.all(np.abs(places[:, :2]) <= edge / 2, axis=1)
-    return _merge(places[inside, :2], strength[inside])
+    if layer and (uvw[0] or uvw[1]):
+        raise UsageError(f"zone axis {zone}: a layer is looked at along (0, 0, 1).")
+    cell = np.asarray(atoms.cell[:])
+    turn = _to_z(uvw @ cell)
+    flat = (cell @ turn.T)[: 2 if layer else 3, :2]
+    period = float(np.linalg.norm(uvw @ cell))
+    repeats = 1 if layer else _repeats(atoms, uvw)
+    rough = reduced(independent(flat))
+    xy, groups = _merge((atoms.positions @ turn.T)[:, :2], atoms.numbers, rough)
+    # An atom stands once per period of the cell; the true period may be shorter.
+    held = [tuple(sorted(atoms.numbers[g])) for g in groups]
+    kind = np.unique([formula(h) for h in held], return_inverse=True)[1]
+    box, xy, chosen = primitive(rough, xy, kind, SAME)
+    held = [held[i][::repeats] for i in chosen]
+    layers = 1.0 if layer or thickness is None else thickness * repeats / period
+    counts = np.array([max(1, round(len(h) * layers)) for h in held])
+    return _ordered(box, xy, held, counts, flat)
+
+
+def formula(numbers: tuple[int, ...]) -> str:
+    """Formula of some atoms, metals first: (8, 22) is TiO, (16, 16) is S2."""
+    from ase.data import chemical_symbols
+    from ase.formula import Formula
+
+    found: dict[str, int] = {}
+    for number in numbers:
+        found[chemical_symbols[number]] = found.get(chemical_symbols[number], 0) + 1
+    return str(Formula.from_dict(found).format("metal"))
 
 
 def _to_z(direction: Floats) -> Floats:
-    """Return the rotation (3, 3) that turns a unit vector onto z."""
-    helper = np.eye(3)[int(np.argmin(np.abs(direction)))]
-    x = np.cross(helper, direction)
+    """Return the rotation (3, 3) that turns a direction onto z."""
+    z = direction / np.linalg.norm(direction)
+    x = np.eye(3)[int(np.argmin(np.abs(z)))]
+    x = x - (x @ z) * z
     x /= np.linalg.norm(x)
-    return np.array([x, np.cross(direction, x), direction])
+    return np.array([x, np.cross(z, x), z])
 
 
-def _heights(cell: Floats) -> Floats:
-    """Distances between opposite faces of a cell."""
-    return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+def _repeats(atoms: Atoms, uvw: Any) -> int:
+    """How often the crystal repeats within one cell vector [uvw] (2 for fcc along [110])."""
+    cell = np.asarray(atoms.cell[:])
+    rarest = np.bincount(atoms.numbers)[np.unique(atoms.numbers)].min()
+    for count in range(min(int(rarest), 12), 1, -1):
+        if rarest % count == 0 and _is_period(atoms, uvw @ cell / count):
+            return count
+    return 1
 
 
-def _merge(xy: Floats, strength: Floats) -> tuple[Floats, Floats]:
-    if len(xy) < 2:
-        return xy, strength / (strength.max(initial=0.0) or 1.0)
-    label = fcluster(linkage(xy, "average"), MERGE, "distance") - 1
-    total = np.bincount(label, strength)
-    centre = [np.bincount(label, strength * xy[:, i]) / total for i in (0, 1)]
-    return np.stack(centre, axis=1), total / total.max()
+def _is_period(atoms: Atoms, shift: Floats) -> bool:
+    cell = np.asarray(atoms.cell[:])
+    inverse = np.linalg.inv(cell)
+    # Distances in fractions of a cell, times its edges, are close enough to Å for small ones.
+    scale = np.linalg.norm(cell, axis=1)
+    for number in np.unique(atoms.numbers):
+        here = atoms.positions[atoms.numbers == number]
+        home = np.mod(here @ inverse, 1.0) * scale
+        moved = np.mod((here + shift) @ inverse, 1.0) * scale
+        tree = cKDTree(np.mod(home, scale), boxsize=scale)
+        if tree.query(np.mod(moved, scale))[0].max() > SAME:
+            return False
+    return True
+
+
+def _merge(
+    xy: Floats, numbers: NDArray[np.int64], cell: Floats
+) -> tuple[Floats, list[NDArray[np.intp]]]:
+    """Join the atoms that lie over each other in a periodic plane: centres and members."""
+    if len(xy) == 1:
+        return xy, [np.array([0])]
+    apart = xy[:, None] - xy[None]
+    apart = apart - np.round(apart @ np.linalg.inv(cell)) @ cell
+    distance = np.linalg.norm(apart, axis=-1)
+    label = fcluster(linkage(squareform(distance, checks=False), "average"), MERGE, "distance")
+    groups = [np.flatnonzero(label == k) for k in np.unique(label)]
+    # Heavy atoms count for more, as they do in the dark-field image.
+    heavy = numbers.astype(float) ** 1.6
+    centres = [xy[g[0]] + np.average(apart[g, g[0]], axis=0, weights=heavy[g]) for g in groups]
+    return np.array(centres), groups
+
+
+def _ordered(
+    cell: Floats, xy: Floats, held: list[tuple[int, ...]], counts: Any, flat: Floats
+) -> Basis:
+    """Turn the shortest lattice vector onto x, and put the strongest column first."""
+    first = flat[int(np.argmax(np.linalg.norm(flat, axis=1) > SAME))]
+    cell = reduced(cell, first)
+    x = cell[0] / np.linalg.norm(cell[0])
+    turn = np.array([x, [-x[1], x[0]]])
+    sites = np.mod(xy @ np.linalg.inv(cell), 1.0)
+    sites[sites > 1 - 1e-6] = 0.0
+    strength = np.round([-np.sum(np.array(h, float) ** 1.6) for h in held], 6)
+    order = np.lexsort((*np.round(sites.T[::-1], 6), strength))
+    numbers = tuple(tuple(int(z) for z in held[i]) for i in order)
+    return Basis(cell @ turn.T, sites[order], numbers, counts[order])
 
 
 def substitute(

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from atomscope.simulate.crystals import project, substitute
+from atomscope.simulate.crystals import columns_along, substitute
 from atomscope.simulate.imaging import render, scan_jitter
+from atomscope.simulate.materials import material
 from atomscope.simulate.scene import Floats
 
 PIXEL = 0.11  # Å
@@ -34,18 +35,14 @@ def graphene_si(seed: int = 20) -> tuple[NDArray[np.uint8], list[Floats]]:
     Returns:
         Counts (t, y, x), and the true positions (N, 2) in px of each frame.
     """
-    from ase.build import graphene
-
     rng = np.random.default_rng(seed)
-    layer = graphene(a=2.46, vacuum=5.0)
-    layer.pbc = True
-    xy, strength = project(layer, edge=1.5 * SIZE * PIXEL)
-    angle = np.deg2rad(11.0)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    xy = xy @ turn.T
-    order = np.argsort(np.linalg.norm(xy, axis=1))
-    start = int(order[0])
-    end = int(np.argsort(np.linalg.norm(xy - xy[start], axis=1))[1])
+    layer = columns_along(material("graphene").atoms, edge=2 * SIZE * PIXEL)
+    xy = _turned(layer.xy - layer.basis.sites[1] @ layer.cell2d, 90.0)  # an atom in the middle
+    xy = xy[np.all(np.abs(xy) <= 0.75 * SIZE * PIXEL, axis=1)]
+    # Peaks are summed in single precision: row by row, always in the same order.
+    xy = _turned(xy[np.lexsort((xy[:, 0], -np.round(xy[:, 1], 6)))], 11.0)
+    strength = np.ones(len(xy))
+    start, end = (int(np.argmin(np.linalg.norm(xy - at, axis=1))) for at in ([0, 0], [0, -1]))
     drift = np.cumsum(rng.normal(0, 0.35, (FRAMES, 2)), axis=0)
     frames, truth = [], []
     for index in range(FRAMES):
@@ -57,6 +54,11 @@ def graphene_si(seed: int = 20) -> tuple[NDArray[np.uint8], list[Floats]]:
         frames.append(counts.clip(0, 255).astype(np.uint8))
         truth.append(places[np.all((places > -0.5) & (places < SIZE - 0.5), axis=1)])
     return np.stack(frames), truth
+
+
+def _turned(xy: Floats, degrees: float) -> Floats:
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.asarray(xy @ np.array([[c, s], [-s, c]]))
 
 
 def write(folder: Path) -> Path:
