@@ -52,7 +52,7 @@ def chunk(recipe: dict, steps: list[tuple[dict, int, int]], seed: int, stream: i
         world = World(**{k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()})
         for i in range(recipe["batch"]):
             rng = np.random.default_rng((own_seed + 1000 * (seed - 1), stream, step, i))
-            frame, xy = patch(rng, recipe["size"], world)
+            frame, xy, _ = patch(rng, recipe["size"], world)
             low, high = float(frame.min()), float(frame.max())
             frames.append((frame - low) / max(high - low, 1e-12))
             masks.append(discs(xy, recipe["size"]))

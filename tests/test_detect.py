@@ -71,7 +71,7 @@ def test_averaged_maps_turn_with_the_frame(rng):
 
     frame = normalise(render(rng.uniform(0, 64, (9, 2)), np.ones(9), 1.6, (64, 64)))
     model, tile = load(), Tile(0, 0, 64, 64)
-    heat, offset = maps(model, frame, tile, symmetric=True)
+    heat, offset, _ = maps(model, frame, tile, symmetric=True)
     turned = np.ascontiguousarray(frame[:, ::-1].swapaxes(1, 2))
     heat_2, offset_2 = maps(model, turned, tile, symmetric=True)
     np.testing.assert_allclose(heat_2, heat[::-1].T, atol=1e-5)
@@ -179,8 +179,10 @@ def test_filled_pixels_take_neighbouring_values():
 
 def test_class_map_has_the_size_of_the_input_and_peaks_at_columns():
     frame, truth = lattice_frame(shape=(150, 211), spacing=11, dose=200)
-    heat = class_map(frame)
-    assert heat.shape == frame.shape
+    maps = class_map(frame)
+    assert maps.shape == (2, *frame.shape)
+    np.testing.assert_allclose(maps.sum(0), 1, atol=1e-4)
+    heat = maps[1]
     safe = np.rint(inner(truth, frame.shape, 8)).astype(int)
     at_columns = heat[safe[:, 1], safe[:, 0]]
     assert np.quantile(at_columns, 0.05) > 4 * np.median(heat)

@@ -59,7 +59,7 @@ def test_points_to_maps_and_back(seed, count):
             if np.min(np.linalg.norm(xy[i] - xy[keep], axis=1)) > 4:
                 keep.append(i)
         xy = xy[keep]
-    heat, offset, _ = to_maps(xy, (96, 96))
+    heat, offset, _, _ = to_maps(xy, (96, 96))
     found, value, _ = to_points(heat, offset, 0.5)
     assert len(found) == len(xy)
     if len(xy):

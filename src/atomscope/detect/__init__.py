@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from atomscope.detect.choose import View, choose_view, is_dark
 from atomscope.detect.prepare import Mask, fill, level, usable
-from atomscope.detect.tiles import columns, heat_map
+from atomscope.detect.tiles import Found, class_maps, columns
 from atomscope.errors import InputError, UsageError
 from atomscope.models.normalise import BLOCK, normalise
-from atomscope.models.store import Model, load
+from atomscope.models.store import ColumnClass, Model, load
 from atomscope.sampling import resample, to_input
 from atomscope.scale import LEAST_SPACING, Scale
 from atomscope.types import FloatArray, Image
@@ -30,11 +30,29 @@ __all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "look"]
 
 @dataclass(frozen=True)
 class FrameColumns:
-    """Columns of one frame: positions (N, 2) in px of the input, p (N,), and good pixels."""
+    """Columns of one frame, in px of the input, and its good pixels.
 
-    xy: NDArray[np.float64]
-    p: NDArray[np.float64]
+    Attributes:
+        found: Columns with probabilities; sites that a model calls vacant are not among them.
+        vacant: Vacant sites.
+        classes: Classes that the columns of `found.label` and `vacant.label` stand for.
+        good: Pixels with data, (y, x).
+    """
+
+    found: Found
+    vacant: Found
+    classes: tuple[ColumnClass, ...]
     good: Mask
+
+    @property
+    def xy(self) -> NDArray[np.float64]:
+        """Positions of the columns in px, shape (N, 2)."""
+        return self.found.xy
+
+    @property
+    def p(self) -> NDArray[np.float64]:
+        """Probabilities of the columns, shape (N,)."""
+        return self.found.p
 
 
 def detect(
@@ -111,28 +129,34 @@ def look(
 def find(frame: FloatArray, model: Model, view: View, *, min_p: float = 0.5) -> FrameColumns:
     """Find the columns of one frame (y, x) at a given view."""
     good = usable(frame)
-    empty = FrameColumns(np.empty((0, 2)), np.empty(0), good)
+    classes = model.card.classes
+    none = Found(np.empty((0, 2)), np.empty(0), np.empty((0, len(classes))))
     shown = _shown(frame, good, view)
     if shown is None:
-        return empty
-    xy, p = columns(model, shown, lattice=view.lattice)
-    xy = to_input(xy, view.factor)
+        return FrameColumns(none, none, classes, good)
+    found = columns(model, shown, lattice=view.lattice)
+    found = replace(found, xy=to_input(found.xy, view.factor))
     height, width = frame.shape
-    inside = np.all((xy > -0.5) & (xy < (width - 0.5, height - 0.5)), axis=1)
-    keep = inside & (p >= min_p)
-    xy, p = xy[keep], p[keep]
+    inside = np.all((found.xy > -0.5) & (found.xy < (width - 0.5, height - 0.5)), axis=1)
+    found = found.keep(inside & (found.p >= min_p))
     if not good.all():
-        col, row = np.rint(xy).astype(int).T
-        on_data = good[row.clip(0, height - 1), col.clip(0, width - 1)]
-        xy, p = xy[on_data], p[on_data]
-    order = np.lexsort((xy[:, 0], np.rint(xy[:, 1])))
-    return FrameColumns(xy[order], p[order], good)
+        col, row = np.rint(found.xy).astype(int).T
+        found = found.keep(good[row.clip(0, height - 1), col.clip(0, width - 1)])
+    found = found.keep(np.lexsort((found.xy[:, 0], np.rint(found.xy[:, 1]))))
+    if not classes:
+        return FrameColumns(found, none, classes, good)
+    vacant = np.array([c.vacant for c in classes])[found.label.argmax(1)]
+    return FrameColumns(found.keep(~vacant), found.keep(vacant), classes, good)
 
 
 def class_map(
     image: Image | Any, frame: int = 0, *, model: str = "universal", factor: float | None = None
 ) -> NDArray[np.float32]:
-    """Return the map of class 'column' of one frame: 0 to 1, of the frame's own size (y, x)."""
+    """Return the class map of one frame, of the frame's own size: (C, y, x), 0 to 1.
+
+    Class 0 is the background; the others are those of the model, or 'column' where it does
+    not tell columns apart. They add up to 1 in every pixel.
+    """
     if not isinstance(image, Image):
         image = Image(np.asarray(image))
     loaded = load(model)
@@ -140,28 +164,41 @@ def class_map(
     values = image.frame(frame)
     shown = _shown(values, usable(values), view)
     if shown is None:
-        return np.zeros(values.shape, dtype=np.float32)
-    back = resample(heat_map(loaded, shown, lattice=view.lattice), 1 / view.factor)
-    fill_up = [(0, max(0, n - m)) for n, m in zip(values.shape, back.shape, strict=True)]
-    return np.pad(back, fill_up, mode="edge")[: values.shape[0], : values.shape[1]]
+        count = 1 + max(len(loaded.card.classes), 1)
+        return np.repeat(np.eye(1, count, dtype=np.float32)[0], values.size).reshape(
+            count, *values.shape
+        )
+    maps = class_maps(loaded, shown, lattice=view.lattice)
+    back = np.stack([resample(one, 1 / view.factor) for one in maps])
+    fill_up = [(0, max(0, n - m)) for n, m in zip(values.shape, back.shape[1:], strict=True)]
+    return np.pad(back, [(0, 0), *fill_up], mode="edge")[:, : values.shape[0], : values.shape[1]]
 
 
 def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
-    """Return the columns of all frames as the table of atoms."""
+    """Return the columns of all frames as the table of atoms; vacant sites are left out."""
     import pandas as pd
 
     from atomscope.columns import conform
 
+    if not frames:
+        return conform(pd.DataFrame({"frame": []}))
     counts = [len(f.p) for f in frames]
+    xy = np.concatenate([f.xy for f in frames])
     table = pd.DataFrame(
         {
             "frame": np.repeat(np.arange(len(frames)), counts),
-            "atom": np.concatenate([np.arange(n) for n in counts]) if counts else [],
-            "x_px": np.concatenate([f.xy[:, 0] for f in frames]) if frames else [],
-            "y_px": np.concatenate([f.xy[:, 1] for f in frames]) if frames else [],
-            "p": np.concatenate([f.p for f in frames]) if frames else [],
+            "atom": np.concatenate([np.arange(n) for n in counts]),
+            "x_px": xy[:, 0],
+            "y_px": xy[:, 1],
+            "p": np.concatenate([f.p for f in frames]),
         }
     )
+    classes = frames[0].classes
+    if classes:
+        label = np.concatenate([f.found.label for f in frames])
+        best = label.argmax(1)
+        table["label"] = np.array([c.name for c in classes], dtype=object)[best]
+        table["label_p"] = label[np.arange(len(best)), best]
     return conform(table)
 
 

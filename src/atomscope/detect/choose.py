@@ -133,7 +133,8 @@ def is_dark(frame: Frame) -> bool:
 def _try(model: Model, frame: Frame, factor: float) -> Trial:
     """Look at a part of the frame at one factor."""
     part = _part(frame, factor)
-    xy, p = columns(model, normalise(part))
+    found = columns(model, normalise(part))
+    xy, p = found.xy, found.p
     sure = p > 0.5
     if not sure.any():
         return Trial(factor, 0.0)

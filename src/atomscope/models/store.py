@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -56,6 +56,22 @@ class Reliability(BaseModel):
     expected_calibration_error: float
 
 
+class ColumnClass(BaseModel):
+    """A class of columns that a model tells apart.
+
+    Attributes:
+        name: What it is called, for example 'chalcogen pair'.
+        species: Formula, for example 'S2'; empty where the class does not say it.
+        vacant: True for sites of the lattice where nothing is.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    species: str = ""
+    vacant: bool = False
+
+
 class Card(BaseModel):
     """What a model is, how it was made and how well it does."""
 
@@ -67,7 +83,7 @@ class Card(BaseModel):
     description: str
     spacing_px: float
     sigma_px: float
-    classes: tuple[str, ...]
+    classes: tuple[ColumnClass, ...] = ()
     halo_px: int
     least_heat: float
     calibration: Calibration
@@ -79,6 +95,20 @@ class Card(BaseModel):
     licence: str
 
 
+class Maps(NamedTuple):
+    """What a network gives for every pixel.
+
+    Attributes:
+        heat: (y, x), 0 to 1, with a maximum at every column.
+        offset: (2, y, x), the vector (dx, dy) in px to the nearest column.
+        label: (K, y, x), probabilities of the classes of the nearest column; K may be 0.
+    """
+
+    heat: NDArray[np.float32]
+    offset: NDArray[np.float32]
+    label: NDArray[np.float32]
+
+
 @dataclass(frozen=True)
 class Model:
     """A loaded model: its card and a session of ONNX Runtime."""
@@ -87,10 +117,11 @@ class Model:
     session: Any
     sha256: str
 
-    def run(self, frame: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return heat (y, x) and offsets (2, y, x) in px of a normalised frame (2, y, x)."""
-        heat, offset = self.session.run(None, {"frame": frame[None]})
-        return heat[0, 0], offset[0]
+    def run(self, frame: NDArray[np.float32]) -> Maps:
+        """Return the maps of a normalised frame (2, y, x)."""
+        heat, offset, *label = self.session.run(None, {"frame": frame[None]})
+        none = np.empty((0, *heat.shape[2:]), dtype=np.float32)
+        return Maps(heat[0, 0], offset[0], label[0][0] if label else none)
 
 
 def names() -> tuple[str, ...]:
@@ -161,8 +192,12 @@ def open_session(weights: bytes, threads: int = 0) -> Any:
 def _check(model: Model, folder: Path) -> None:
     """Run the stored test input: another runtime or machine must give the stored output."""
     with np.load(folder / "test_pair.npz", allow_pickle=False) as pair:
-        heat, offset = model.run(pair["frame"])
-        worst = max(np.abs(heat - pair["heat"]).max(), np.abs(offset - pair["offset"]).max() / 10)
+        maps = model.run(pair["frame"])
+        worst = max(
+            np.abs(maps.heat - pair["heat"]).max(),
+            np.abs(maps.offset - pair["offset"]).max() / 10,
+            np.abs(maps.label - pair["label"]).max(initial=0.0),
+        )
     if not worst < 0.02:
         raise UsageError(
             f"{folder}: the model gives {worst:.3f} away from its stored test output; "

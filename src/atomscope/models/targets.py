@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,21 +14,34 @@ HEAT_SIGMA = 1.3  # px
 REACH = 4  # px around a column in which its offset is taught
 
 
-def to_maps(xy: Floats, shape: tuple[int, int]) -> tuple[Frame, Frame, NDArray[np.bool_]]:
+class Targets(NamedTuple):
+    """Maps that the network is to give.
+
+    Attributes:
+        heat: (y, x), a peak of 1 at every column.
+        offset: (2, y, x), the vector (dx, dy) in px from each pixel to the nearest column.
+        near: (y, x), True where the offset is defined (within REACH px).
+        label: (y, x), class of the nearest column; -1 beyond REACH and where it has none.
+    """
+
+    heat: Frame
+    offset: Frame
+    near: NDArray[np.bool_]
+    label: NDArray[np.int64]
+
+
+def to_maps(xy: Floats, shape: tuple[int, int], label: NDArray[np.int64] | None = None) -> Targets:
     """Draw the target maps of a set of columns.
 
     Args:
         xy: Positions in px, shape (N, 2).
         shape: (height, width) of the maps.
-
-    Returns:
-        heat (y, x) with a peak of 1 at every column; offset (2, y, x), the vector
-        (dx, dy) in px from each pixel to the nearest column; near (y, x), True
-        where the offset is defined (within REACH px).
+        label: Class of each column, shape (N,).
     """
     height, width = shape
     squared = np.full(height * width, np.inf)
     offset = np.zeros((2, height * width), dtype=np.float32)
+    classes = np.full(height * width, -1)
     if len(xy):
         step = np.arange(-REACH, REACH + 1)
         dy, dx = (g.ravel() for g in np.meshgrid(step, step, indexing="ij"))
@@ -40,9 +55,17 @@ def to_maps(xy: Floats, shape: tuple[int, int]) -> tuple[Frame, Frame, NDArray[n
         flat = (rows * width + cols).ravel()[order]
         squared[flat] = distance[order]
         offset[:, flat] = vector.reshape(2, -1)[:, order]
+        if label is not None:
+            classes[flat] = np.repeat(label, len(dx))[order]
     heat = np.exp(-0.5 * squared / HEAT_SIGMA**2).astype(np.float32)
     near = squared <= REACH**2
-    return heat.reshape(shape), offset.reshape(2, *shape), near.reshape(shape)
+    classes[~near] = -1
+    return Targets(
+        heat.reshape(shape),
+        offset.reshape(2, *shape),
+        near.reshape(shape),
+        classes.reshape(shape),
+    )
 
 
 def to_points(

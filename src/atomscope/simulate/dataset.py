@@ -8,10 +8,13 @@ isolated atoms on supports, and textures without any atom.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
+from atomscope.simulate.bank import crystal_lattice, projections
+from atomscope.simulate.classed import Change, Host, classed_lattice
 from atomscope.simulate.imaging import (
     Frame,
     amorphous,
@@ -24,6 +27,7 @@ from atomscope.simulate.imaging import (
 from atomscope.simulate.lattices import random_lattice
 from atomscope.simulate.scene import (
     Floats,
+    Ints,
     Scene,
     cut_edge,
     cut_particle,
@@ -47,6 +51,10 @@ class World:
         snr: Range of the matched-filter signal-to-noise ratio of a typical column of a lattice.
         isolated_snr: The same for isolated atoms.
         support: Range of the speckle's rms under isolated atoms, in units of their peak.
+        crystals: Share of the lattices that are named materials; the others are random.
+        apart: Names of materials that are never drawn.
+        hosts: Structures with classes; where there are any, all lattices are drawn from them.
+        changes: How sites of these structures become others.
     """
 
     spacing: float = 8.0
@@ -55,11 +63,21 @@ class World:
     snr: tuple[float, float] = (3.0, 80.0)
     isolated_snr: tuple[float, float] = (2.5, 80.0)
     support: tuple[float, float] = (0.02, 0.3)
+    crystals: float = 0.0
+    apart: tuple[str, ...] = ()
+    hosts: tuple[Host, ...] = ()
+    changes: tuple[Change, ...] = ()
 
 
-def patch(
-    rng: np.random.Generator, size: int = 128, world: World | None = None
-) -> tuple[Frame, Floats]:
+class Patch(NamedTuple):
+    """A frame (y, x), float32, in arbitrary units; positions (N, 2) in px; classes (N,)."""
+
+    frame: Frame
+    xy: Floats
+    label: Ints
+
+
+def patch(rng: np.random.Generator, size: int = 128, world: World | None = None) -> Patch:
     """Draw one patch.
 
     Args:
@@ -68,8 +86,7 @@ def patch(
         world: Ranges to draw from.
 
     Returns:
-        The frame (size, size), float32, in arbitrary units, and the positions
-        (N, 2) in px (x, y) of the columns inside it.
+        The frame (size, size) and the columns inside it.
     """
     world = world or World()
     kind = rng.choice(["lattice", "isolated", "nothing"], p=world.kinds)
@@ -77,7 +94,7 @@ def patch(
     spacing = float(np.clip(spacing, 4.2, 16.0))
     if kind == "lattice":
         sigma = spacing * rng.uniform(0.13, 0.43)
-        scene = _crystal(rng, size, spacing)
+        scene = _crystal(rng, size, spacing, world)
     else:
         sigma = float(np.clip(np.exp(rng.normal(np.log(1.6), 0.28)), 0.8, 3.6))
         scene = scatter(rng, size, 3.2 * sigma)
@@ -86,7 +103,8 @@ def patch(
     if kind == "nothing":
         scene = scene.keep(np.zeros(len(scene.xy), dtype=bool))
     frame = _image(rng, scene, sigma, size, world, lattice=kind == "lattice")
-    return frame, visible(scene, size).xy
+    seen = visible(scene, size)
+    return Patch(frame, seen.xy, seen.label)
 
 
 def patches(
@@ -95,12 +113,17 @@ def patches(
     """Draw `count` patches: frames (count, 1, size, size) float32 and positions of each."""
     rng = np.random.default_rng(seed)
     drawn = [patch(rng, size, world) for _ in range(count)]
-    return np.stack([f for f, _ in drawn])[:, None], [xy for _, xy in drawn]
+    return np.stack([p.frame for p in drawn])[:, None], [p.xy for p in drawn]
 
 
-def _crystal(rng: np.random.Generator, size: int, spacing: float) -> Scene:
+def _crystal(rng: np.random.Generator, size: int, spacing: float, world: World) -> Scene:
     """Draw a lattice with boundaries, edges, point defects and strain."""
-    scene = random_lattice(rng, size, spacing)
+    if world.hosts:
+        return _classed_crystal(rng, size, spacing, world)
+    if world.crystals > 0 and rng.random() < world.crystals:
+        scene = crystal_lattice(rng, size, spacing, projections(world.apart))
+    else:
+        scene = random_lattice(rng, size, spacing)
     if rng.random() < 0.2:
         other = random_lattice(rng, size, spacing) if rng.random() < 0.4 else scene
         if other is scene:
@@ -119,6 +142,19 @@ def _crystal(rng: np.random.Generator, size: int, spacing: float) -> Scene:
         scene = cut_edge(scene, rng, size)
     elif cut < 0.4:
         scene = cut_particle(scene, rng, size, hole=rng.random() < 0.4)
+    scene = strain(scene, rng, size, rng.uniform(0, 0.12) * spacing)
+    thermal = rng.normal(0, rng.uniform(0, 0.04) * spacing, scene.xy.shape)
+    return replace(scene, xy=scene.xy + thermal)
+
+
+def _classed_crystal(rng: np.random.Generator, size: int, spacing: float, world: World) -> Scene:
+    """Draw a lattice whose columns have classes."""
+    scene = classed_lattice(rng, size, spacing, world.hosts, world.changes)
+    if rng.random() < 0.15:
+        other = classed_lattice(rng, size, spacing, world.hosts, world.changes)
+        scene = join_grains(scene, other, rng, size)
+    if rng.random() < 0.2:
+        scene = cut_edge(scene, rng, size)
     scene = strain(scene, rng, size, rng.uniform(0, 0.12) * spacing)
     thermal = rng.normal(0, rng.uniform(0, 0.04) * spacing, scene.xy.shape)
     return replace(scene, xy=scene.xy + thermal)

@@ -16,14 +16,14 @@ def random_lattice(rng: np.random.Generator, size: int, spacing: float) -> Scene
         spacing: Shortest column spacing in px.
     """
     cell, basis = _random_cell(rng)
-    shortest = _shortest(cell, basis)
+    shortest = shortest_distance(cell, basis)
     cell = cell * (spacing / shortest)
     weight = np.exp(rng.uniform(np.log(0.2), 0.0, len(basis)))
     weight /= weight.max()
     if rng.random() < 0.35:
         weight[:] = 1.0
     xy, kind = tile(cell, basis, size, rng.uniform(0, 2 * np.pi), rng.uniform(0, 1, 2))
-    return Scene(xy, weight[kind], spacing)
+    return Scene.unlabelled(xy, weight[kind], spacing)
 
 
 def tile(
@@ -89,14 +89,14 @@ def _random_basis(rng: np.random.Generator, cell: Floats) -> Floats:
     basis = [rng.uniform(0, 1, 2)]
     for _ in range(40):
         trial = rng.uniform(0, 1, 2)
-        if _shortest(cell, np.array([*basis, trial])) >= least:
+        if shortest_distance(cell, np.array([*basis, trial])) >= least:
             basis.append(trial)
         if len(basis) == wanted:
             break
     return np.array(basis)
 
 
-def _shortest(cell: Floats, basis: Floats) -> float:
+def shortest_distance(cell: Floats, basis: Floats) -> float:
     """Return the shortest distance between any two sites of the infinite lattice."""
     shift = np.array([[i, j] for i in (-1, 0, 1) for j in (-1, 0, 1)])
     difference = basis[:, None, None] - basis[None, :, None] + shift

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+OTHER = -1  # class of a column that is none of the classes a network learns
 
 
 @dataclass(frozen=True)
@@ -20,20 +22,31 @@ class Scene:
         weight: Peak of each column in units of a typical one, shape (N,).
         spacing: Shortest column spacing of the structure in px; for isolated
             atoms the spacing that a lattice with such columns would have.
+        label: Class of each column, shape (N,); OTHER where it has none.
     """
 
     xy: Floats
     weight: Floats
     spacing: float
+    label: Ints
+
+    @classmethod
+    def unlabelled(cls, xy: Floats, weight: Floats, spacing: float) -> Scene:
+        """Return a scene of columns without classes."""
+        return cls(xy, weight, spacing, np.full(len(xy), OTHER))
 
     def keep(self, mask: NDArray[np.bool_]) -> Scene:
         """Return the scene with only the columns where the mask is True."""
-        return replace(self, xy=self.xy[mask], weight=self.weight[mask])
+        return replace(self, xy=self.xy[mask], weight=self.weight[mask], label=self.label[mask])
 
-    def add(self, xy: Floats, weight: Floats) -> Scene:
-        """Return the scene with more columns at the end."""
+    def add(self, xy: Floats, weight: Floats, label: Ints | None = None) -> Scene:
+        """Return the scene with more columns at the end, of class OTHER by default."""
+        label = np.full(len(xy), OTHER) if label is None else label
         return replace(
-            self, xy=np.concatenate([self.xy, xy]), weight=np.concatenate([self.weight, weight])
+            self,
+            xy=np.concatenate([self.xy, xy]),
+            weight=np.concatenate([self.weight, weight]),
+            label=np.concatenate([self.label, label]),
         )
 
 
@@ -72,7 +85,8 @@ def point_defects(
     weight = scene.weight.copy()
     swapped = rng.random(count) < substitutions
     weight[swapped] *= np.exp(rng.uniform(np.log(0.3), np.log(5.0), swapped.sum()))
-    scene = replace(scene, weight=weight).keep(rng.random(count) >= vacancies)
+    label = np.where(swapped, OTHER, scene.label)
+    scene = replace(scene, weight=weight, label=label).keep(rng.random(count) >= vacancies)
     extra = rng.binomial(count, adatoms)
     if extra == 0 or len(scene.xy) == 0:
         return scene
@@ -109,7 +123,7 @@ def join_grains(first: Scene, second: Scene, rng: np.random.Generator, size: int
     line = rng.uniform(-0.3, 0.3) * size
     first = first.keep((first.xy - size / 2) @ normal < line)
     second = second.keep((second.xy - size / 2) @ normal >= line)
-    both = first.add(second.xy, second.weight)
+    both = first.add(second.xy, second.weight, second.label)
     return merge_unresolved(both, 0.7 * min(first.spacing, second.spacing))
 
 
@@ -122,4 +136,4 @@ def scatter(rng: np.random.Generator, size: int, spacing: float) -> Scene:
     ]
     xy = np.concatenate([singles, *groups]) if groups else singles
     weight = np.exp(rng.normal(0, rng.uniform(0.05, 0.35), len(xy)))
-    return merge_unresolved(Scene(xy, weight, spacing), 0.5 * spacing)
+    return merge_unresolved(Scene.unlabelled(xy, weight, spacing), 0.5 * spacing)

@@ -9,15 +9,15 @@ from torch.utils.data import Dataset
 
 from atomscope.models.normalise import normalise
 from atomscope.models.targets import to_maps
-from atomscope.simulate.dataset import World, patch
+from atomscope.simulate.dataset import patch
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2  # streams of seeds that never meet
 
 
 class Batches(Dataset[Batch]):
-    """Batch number i of a stream: frames, heat, offset, near (all (B, c, y, x))."""
+    """Batch number i of a stream: frames, heat, offset, near (B, c, y, x), label (B, y, x)."""
 
     def __init__(
         self, recipe: TrainingRecipe, phase: TrainingPhase, stream: int, first: int, last: int
@@ -25,7 +25,7 @@ class Batches(Dataset[Batch]):
         """Name the batches from `first` up to `last`."""
         self.recipe, self.seed, self.stream = recipe, phase.seed, stream
         self.first, self.last = first, last
-        self.world = World(**phase.world.model_dump())
+        self.world = phase.world.world(recipe.class_names)
 
     def __len__(self) -> int:
         """Return the number of batches."""
@@ -38,12 +38,16 @@ class Batches(Dataset[Batch]):
         heat = np.empty((self.recipe.batch, 1, size, size), dtype=np.float32)
         near = np.empty(heat.shape, dtype=np.bool_)
         offset = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
+        label = np.empty((self.recipe.batch, size, size), dtype=np.int64)
         for i in range(self.recipe.batch):
             key = (self.seed, self.stream, self.first + index, i)
             rng = np.random.default_rng(key)
-            frame, xy = patch(rng, size, self.world)
+            frame, xy, classes = patch(rng, size, self.world)
             frames[i] = normalise(frame)
             # a patch is part of a larger frame, whose typical spread may be another
             frames[i, 1] = np.arcsinh(np.sinh(frames[i, 1]) * np.exp(rng.normal(0, 0.3)))
-            heat[i, 0], offset[i], near[i, 0] = to_maps(xy, (size, size))
-        return (*(torch.from_numpy(a) for a in (frames, heat, offset, near)),)
+            heat[i, 0], offset[i], near[i, 0], label[i] = to_maps(xy, (size, size), classes)
+        first, second, third, fourth, fifth = map(
+            torch.from_numpy, (frames, heat, offset, near, label)
+        )
+        return first, second, third, fourth, fifth

@@ -6,7 +6,7 @@ import csv
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,11 +16,28 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from atomscope.errors import UsageError
-from atomscope.models.unet import UNet
+from atomscope.models.unet import UNet, fold
 from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
+from atomscope.train.start import start_weights
 
-FIELDS = ("step", "train_loss", "validation_loss", "heat_loss", "offset_px", "seconds")
+FIELDS = (
+    "step",
+    "train_loss",
+    "validation_loss",
+    "heat_loss",
+    "offset_px",
+    "class_loss",
+    "seconds",
+)
+
+
+class Losses(NamedTuple):
+    """Cross-entropy of the heat, mean error of the offsets (px), cross-entropy of the classes."""
+
+    heat: Tensor
+    offset: Tensor
+    label: Tensor
 
 
 def train(
@@ -46,7 +63,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, recipe)
     torch.set_num_threads(max(1, threads))
-    weights: Path | None = None
+    weights = start_weights(recipe.start, out) if recipe.start else None
     for number, phase in enumerate(recipe.phases, start=1):
         folder = out / f"phase-{number}"
         folder.mkdir(exist_ok=True)
@@ -66,9 +83,12 @@ def _train_phase(
 ) -> Path:
     """Train one phase from the weights `start`, or from random ones."""
     torch.manual_seed(phase.seed)
-    network = UNet(recipe.widths).to(device, memory_format=torch.channels_last)
+    network = UNet(recipe.widths, folded=phase.fold, classes=len(recipe.classes))
+    network = network.to(device, memory_format=torch.channels_last)
     if start is not None:
-        network.load_state_dict(load_file(start))
+        state = load_file(start, device=device)
+        # a new head starts from its own random weights
+        network.load_state_dict(fold(state) if phase.fold else state, strict=not recipe.classes)
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
@@ -78,12 +98,13 @@ def _train_phase(
     loader = DataLoader(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
     )
+    short = _bfloat16(device)
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
             group["lr"] = phase.learning_rate * _schedule(step / phase.steps)
-        heat_loss, offset_loss = _losses(network, _to(batch, device), phase.balance, bfloat16=True)
-        loss = heat_loss + recipe.offset_weight * offset_loss
+        losses = _losses(network, _to(batch, device), phase.balance, short)
+        loss = _total(recipe, losses)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -91,10 +112,11 @@ def _train_phase(
         mean.update_parameters(network)
         running += float(loss.detach())
         if step % recipe.validate_every == 0 or step == phase.steps:
-            heat, offset = _validate(mean.module, recipe, phase, device)
-            total = heat + recipe.offset_weight * offset
+            losses = _validate(mean.module, recipe, phase, device)
+            total = float(_total(recipe, losses))
             seconds = time.monotonic() - started
-            _record(out, (step, running / recipe.validate_every, total, heat, offset, seconds))
+            each = [float(loss) for loss in losses]
+            _record(out, (step, running / recipe.validate_every, total, *each, seconds))
             running = 0.0
             if total < state["best"]:
                 state["best"] = total
@@ -104,6 +126,14 @@ def _train_phase(
     return out / "best.safetensors"
 
 
+def _bfloat16(device: str) -> bool:
+    """Whether the device multiplies bfloat16 in hardware; without, it is slower than float32."""
+    if device != "cpu":
+        return True
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "_bf16" in cpuinfo.read_text()
+
+
 def _schedule(done: float) -> float:
     """Warm up over 2 % of the run, then fall along a cosine."""
     warm = min(done / 0.02, 1.0)
@@ -111,10 +141,10 @@ def _schedule(done: float) -> float:
 
 
 def _losses(
-    network: torch.nn.Module, batch: Batch, balance: float | None, *, bfloat16: bool
-) -> tuple[Tensor, Tensor]:
-    """Cross-entropy of the heat, weighted by patch, and mean error of the offsets (px)."""
-    frames, heat, offset, near = batch
+    network: torch.nn.Module, batch: Batch, balance: float | None, bfloat16: bool
+) -> Losses:
+    """Losses of one batch; the patches are weighted in that of the heat."""
+    frames, heat, offset, near, label = batch
     with torch.autocast(frames.device.type, torch.bfloat16, enabled=bfloat16):
         maps = network(frames.contiguous(memory_format=torch.channels_last))
     maps = maps.float()
@@ -125,27 +155,33 @@ def _losses(
     heat_loss = functional.binary_cross_entropy_with_logits(
         maps[:, :1], heat, weight=weight.expand_as(heat)
     )
-    error = functional.smooth_l1_loss(maps[:, 1:], offset, beta=0.5, reduction="none")
+    error = functional.smooth_l1_loss(maps[:, 1:3], offset, beta=0.5, reduction="none")
     offset_loss = (error.sum(1, keepdim=True) * near).sum() / near.sum().clamp(min=1)
-    return heat_loss, offset_loss
+    class_loss = torch.zeros_like(heat_loss)
+    if maps.shape[1] > 3:
+        class_loss = functional.cross_entropy(maps[:, 3:], label, ignore_index=-1)
+    return Losses(heat_loss, offset_loss, class_loss)
+
+
+def _total(recipe: TrainingRecipe, losses: Losses) -> Tensor:
+    return losses.heat + recipe.offset_weight * losses.offset + recipe.class_weight * losses.label
 
 
 @torch.no_grad()
 def _validate(
     network: torch.nn.Module, recipe: TrainingRecipe, phase: TrainingPhase, device: str
-) -> tuple[float, float]:
+) -> Losses:
     network.eval()
     batches = Batches(recipe, phase, VALIDATION, 0, recipe.validation_batches)
-    pairs = [
-        _losses(network, _to(batches[i], device), phase.balance, bfloat16=False)
-        for i in range(len(batches))
+    each = [
+        _losses(network, _to(batches[i], device), phase.balance, False) for i in range(len(batches))
     ]
-    heat, offset = (float(torch.stack(column).mean()) for column in zip(*pairs, strict=True))
-    return heat, offset
+    return Losses(*(torch.stack(column).mean() for column in zip(*each, strict=True)))
 
 
 def _to(batch: Batch, device: str) -> Batch:
-    return tuple(tensor.to(device) for tensor in batch)
+    frames, heat, offset, near, label = (tensor.to(device) for tensor in batch)
+    return frames, heat, offset, near, label
 
 
 def _plain(network: torch.nn.Module) -> dict[str, Tensor]:

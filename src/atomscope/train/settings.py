@@ -5,30 +5,89 @@ from __future__ import annotations
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from atomscope.errors import UsageError
+from atomscope.simulate.classed import Change, Host
+from atomscope.simulate.crystals import project
+from atomscope.simulate.dataset import World
+from atomscope.simulate.materials import structure
+from atomscope.simulate.scene import OTHER
+
+Range = tuple[float, float]
 
 
-class WorldSettings(BaseModel):
-    """Ranges of the training world, see `atomscope.simulate.dataset.World`."""
-
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class HostSettings(_Strict):
+    """A structure whose columns have classes."""
+
+    structure: str = Field(description="name of a material, or a file that ASE reads")
+    zone: tuple[int, int, int] = (0, 0, 1)
+    sites: dict[str, str] = Field(description="class of the columns with each formula")
+    exponent: Range = Field((1.2, 2.0), description="power of Z of a column's strength")
+
+
+class ChangeSettings(_Strict):
+    """How columns of one class become another; see `atomscope.simulate.classed.Change`."""
+
+    at: str
+    becomes: str
+    share: Range = (0.0, 0.08)
+    weight: Range
+    push: Range = (0.0, 0.0)
+
+
+class ClassSettings(_Strict):
+    """A class of columns: its name, its formula where it is known, whether nothing is there."""
+
+    name: str
+    species: str = ""
+    vacant: bool = False
+
+
+class WorldSettings(_Strict):
+    """Ranges of the training world, see `atomscope.simulate.dataset.World`."""
 
     spacing: float = Field(8.0, gt=3, lt=30, description="median column spacing, px")
     spacing_spread: float = Field(0.22, ge=0, lt=1, description="spread of its logarithm")
     kinds: tuple[float, float, float] = Field(
         (0.58, 0.30, 0.12), description="share of lattices, isolated atoms, empty frames"
     )
-    snr: tuple[float, float] = Field((3.0, 80.0), description="matched-filter SNR in lattices")
-    isolated_snr: tuple[float, float] = Field((2.5, 80.0), description="SNR of isolated atoms")
-    support: tuple[float, float] = Field((0.02, 0.3), description="speckle under isolated atoms")
+    snr: Range = Field((3.0, 80.0), description="matched-filter SNR in lattices")
+    isolated_snr: Range = Field((2.5, 80.0), description="SNR of isolated atoms")
+    support: Range = Field((0.02, 0.3), description="speckle under isolated atoms")
+    crystals: float = Field(0.0, ge=0, le=1, description="share of named materials in lattices")
+    apart: tuple[str, ...] = Field((), description="named materials kept for tests")
+    hosts: tuple[HostSettings, ...] = ()
+    changes: tuple[ChangeSettings, ...] = ()
+
+    def world(self, classes: tuple[str, ...] = ()) -> World:
+        """Build the world; `classes` are the names of the classes in their order."""
+        index = {name: i for i, name in enumerate(classes)}
+        plain = self.model_dump(exclude={"hosts", "changes"})
+        changes = tuple(
+            Change(index[c.at], index[c.becomes], c.share, c.weight, c.push) for c in self.changes
+        )
+        return World(**plain, hosts=tuple(_host(h, index) for h in self.hosts), changes=changes)
 
 
-class TrainingPhase(BaseModel):
+def _host(settings: HostSettings, index: dict[str, int]) -> Host:
+    basis = project(structure(settings.structure), settings.zone)
+    unknown = set(settings.sites) - set(basis.species)
+    if unknown:
+        raise UsageError(
+            f"{settings.structure}: no column of {', '.join(sorted(unknown))} along "
+            f"{settings.zone}; it has {', '.join(dict.fromkeys(basis.species))}."
+        )
+    label = (index[settings.sites[s]] if s in settings.sites else OTHER for s in basis.species)
+    return Host(basis, tuple(label), settings.exponent)
+
+
+class TrainingPhase(_Strict):
     """A part of a run with its own world; each goes on from the best weights before it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = 0
     steps: int = Field(12_000, gt=0)
@@ -39,25 +98,50 @@ class TrainingPhase(BaseModel):
         description="weight patches by 1 / (mean heat + this), so that a few isolated atoms count "
         "as much as a full lattice; None weights all pixels alike",
     )
+    fold: bool = Field(
+        False,
+        description="work the batch norms into the convolutions first: fine-tuning without them "
+        "is faster and does not depend on the batch",
+    )
     world: WorldSettings = WorldSettings()
 
 
-class TrainingRecipe(BaseModel):
+class TrainingRecipe(_Strict):
     """One training run, from its first seed on."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str = "1"
     task: str = "columns"
+    description: str = "Finds bright columns of any lattice and isolated atoms on a support."
+    start: str | None = Field(None, description="model whose weights are fine-tuned")
+    classes: tuple[ClassSettings, ...] = ()
     phases: tuple[TrainingPhase, ...] = Field((TrainingPhase(),), min_length=1)
     batch: int = Field(16, gt=0)
     size: int = Field(128, multiple_of=16, description="edge of a patch, px")
     widths: tuple[int, int, int, int] = (32, 64, 96, 128)
     offset_weight: float = Field(0.05, gt=0, description="weight of the offset loss, per px")
+    class_weight: float = Field(0.1, gt=0, description="weight of the loss of the classes")
     average: float = Field(0.999, description="decay of the running average of the weights")
     validate_every: int = 500
     validation_batches: int = 24
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes in their order."""
+        return tuple(c.name for c in self.classes)
+
+    @model_validator(mode="after")
+    def _known_classes(self) -> TrainingRecipe:
+        """Every class that a world speaks of is declared."""
+        for phase in self.phases:
+            used = {name for h in phase.world.hosts for name in h.sites.values()}
+            used |= {name for c in phase.world.changes for name in (c.at, c.becomes)}
+            if used - set(self.class_names):
+                missing = ", ".join(sorted(used - set(self.class_names)))
+                raise ValueError(f"classes {missing} are used but not declared under 'classes'")
+            if self.start and not phase.fold:
+                raise ValueError("with 'start', every phase needs fold: true")
+        return self
 
     @classmethod
     def load(cls, path: Path) -> TrainingRecipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,18 @@ from scipy.spatial import cKDTree
 
 from atomscope.detect.tiles import maxima
 from atomscope.models.normalise import normalise
-from atomscope.models.store import Calibration, Card, Curve, Model, Reliability, open_session
-from atomscope.models.unet import DEPTH, Exported, UNet
-from atomscope.simulate.dataset import World, patch
+from atomscope.models.store import (
+    Calibration,
+    Card,
+    ColumnClass,
+    Curve,
+    Model,
+    Reliability,
+    open_session,
+)
+from atomscope.models.unet import DEPTH, Exported, UNet, fold
+from atomscope.simulate.dataset import patch
+from atomscope.train.classes import class_scores, temperature
 from atomscope.train.data import CALIBRATION, VALIDATION
 from atomscope.train.settings import TrainingRecipe
 
@@ -41,23 +50,29 @@ def ship(
         commit: Commit of the code that measures the scores.
         patches: Patches of each kind for the calibration, and as many for the scores.
     """
-    network = UNet(recipe.widths)
-    network.load_state_dict(load_file(weights))
+    network = UNet(recipe.widths, folded=True, classes=len(recipe.classes))
+    network.load_state_dict(fold(load_file(weights)))
     folder.mkdir(parents=True, exist_ok=True)
-    _export(Exported(network.eval()).eval(), folder / "weights.onnx")
+    network.eval()
+    _export(Exported(network, temperature(network, recipe)).eval(), folder / "weights.onnx")
     model = _uncalibrated(recipe, (folder / "weights.onnx").read_bytes(), commit)
-    frame = normalise(patch(np.random.default_rng(7), 64)[0])
-    heat, offset = model.run(frame)
-    np.savez_compressed(folder / "test_pair.npz", frame=frame, heat=heat, offset=offset)
+    frame = normalise(patch(np.random.default_rng(7), 64).frame)
+    heat, offset, label = model.run(frame)
+    np.savez_compressed(
+        folder / "test_pair.npz", frame=frame, heat=heat, offset=offset, label=label
+    )
 
     def found(stream: int, *, lattice: bool) -> Maxima:
         return _maxima(model, recipe, stream, patches, lattice=lattice)
 
+    lattice = _calibrate(found(CALIBRATION, lattice=True))
+    both = recipe.phases[-1].world.kinds[1] > 0
     calibration = Calibration(
-        lattice=_calibrate(found(CALIBRATION, lattice=True)),
-        isolated=_calibrate(found(CALIBRATION, lattice=False)),
+        lattice=lattice,
+        isolated=_calibrate(found(CALIBRATION, lattice=False)) if both else lattice,
     )
-    seen = {kind: found(VALIDATION, lattice=kind == "lattice") for kind in ("lattice", "isolated")}
+    kinds = ("lattice", "isolated") if both else ("lattice",)
+    seen = {kind: found(VALIDATION, lattice=kind == "lattice") for kind in kinds}
     p = {k: calibration.probability(v.heat, lattice=k == "lattice") for k, v in seen.items()}
     card = model.card.model_copy(
         update={
@@ -65,7 +80,8 @@ def ship(
             "reliability": _reliability(
                 np.concatenate(list(p.values())), np.concatenate([v.true for v in seen.values()])
             ),
-            "scores": {k: v for kind in seen for k, v in _scores(kind, p[kind], seen[kind])},
+            "scores": {k: v for kind in seen for k, v in _scores(kind, p[kind], seen[kind])}
+            | class_scores(model, recipe, patches),
         }
     )
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -80,10 +96,10 @@ def _uncalibrated(recipe: TrainingRecipe, weights: bytes, commit: str) -> Model:
         name=recipe.name,
         version=recipe.version,
         task=recipe.task,
-        description="Finds bright columns of any lattice and isolated atoms on a support.",
+        description=recipe.description,
         spacing_px=recipe.phases[-1].world.spacing,
         sigma_px=ATOM_SIGMA,
-        classes=("background", "column"),
+        classes=tuple(ColumnClass(**c.model_dump()) for c in recipe.classes),
         halo_px=HALO,
         least_heat=LEAST_HEAT,
         calibration=Calibration(lattice=line, isolated=line),
@@ -133,17 +149,17 @@ def _maxima(
     heats, trues, columns = [], [], 0
     last = recipe.phases[-1]
     _, isolated, nothing = last.world.kinds
-    kinds = (1.0, 0.0, 0.0) if lattice else (0.0, isolated, nothing)
-    rest = sum(kinds)
-    world = World(**{**last.world.model_dump(), "kinds": tuple(k / rest for k in kinds)})
+    rest = isolated + nothing
+    shares = (1.0, 0.0, 0.0) if lattice else (0.0, isolated / rest, nothing / rest)
+    world = replace(last.world.world(recipe.class_names), kinds=shares)
     for i in range(count):
         # numbers beyond those of the patches that choose the best weights
         key = (last.seed, stream, 10**6 + i, int(lattice))
-        frame, xy = patch(np.random.default_rng(key), recipe.size, world)
-        points, value = maxima(model, normalise(frame), lattice=lattice)
-        order = np.argsort(-value)
-        heats.append(value[order])
-        trues.append(_claim(points[order], xy))
+        frame, xy, _ = patch(np.random.default_rng(key), recipe.size, world)
+        found = maxima(model, normalise(frame), lattice=lattice)
+        order = np.argsort(-found.p)
+        heats.append(found.p[order])
+        trues.append(_claim(found.xy[order], xy))
         columns += len(xy)
     return Maxima(np.concatenate(heats), np.concatenate(trues), columns)
 

@@ -1,0 +1,71 @@
+"""How well a network tells classes of columns apart, and how sure it may be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.spatial import cKDTree
+from torch.nn import functional
+
+from atomscope.detect.tiles import columns
+from atomscope.models.normalise import normalise
+from atomscope.models.store import Model
+from atomscope.models.unet import UNet
+from atomscope.simulate.dataset import patch
+from atomscope.train.data import CALIBRATION, VALIDATION, Batches
+from atomscope.train.settings import TrainingRecipe
+
+RADIUS = 2.5  # px between a column and its truth
+BATCHES = 12
+
+
+def temperature(network: UNet, recipe: TrainingRecipe) -> float:
+    """Return what the logits of the classes are to be divided by, so that they are calibrated.
+
+    One number that makes the likelihood largest on worlds held apart (Guo et al., Proc. ICML
+    2017); 1 for a network without classes.
+    """
+    if not recipe.classes:
+        return 1.0
+    batches = Batches(recipe, recipe.phases[-1], CALIBRATION, 0, BATCHES)
+    logits, labels = [], []
+    with torch.no_grad():
+        for i in range(len(batches)):
+            frames, _, _, _, label = batches[i]
+            maps = network(frames)[:, 3:].movedim(1, -1)
+            logits.append(maps[label >= 0])
+            labels.append(label[label >= 0])
+    every, truth = torch.cat(logits), torch.cat(labels)
+
+    def loss(log_t: float) -> float:
+        return float(functional.cross_entropy(every / np.exp(log_t), truth))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+
+
+def class_scores(model: Model, recipe: TrainingRecipe, count: int) -> dict[str, float]:
+    """Return F1 per class over lattices held apart: a hit needs the place and the class."""
+    if not recipe.classes:
+        return {}
+    last = recipe.phases[-1]
+    world = replace(last.world.world(recipe.class_names), kinds=(1.0, 0.0, 0.0))
+    size = len(recipe.classes)
+    counts: NDArray[np.int64] = np.zeros((size, 3), dtype=np.int64)  # hits, called, true
+    for i in range(count):
+        rng = np.random.default_rng((last.seed, VALIDATION, 2 * 10**6 + i))
+        frame, xy, label = patch(rng, recipe.size, world)
+        found = columns(model, normalise(frame))
+        found = found.keep(found.p >= 0.5)
+        called = found.label.argmax(1)
+        counts[:, 1] += np.bincount(called, minlength=size)
+        counts[:, 2] += np.bincount(label[label >= 0], minlength=size)
+        if len(xy) and len(called):
+            distance, index = cKDTree(xy).query(found.xy)
+            hit = (distance < RADIUS) & (label[index] == called)
+            counts[:, 0] += np.bincount(called[hit], minlength=size)
+    f1 = 2 * counts[:, 0] / np.maximum(counts[:, 1] + counts[:, 2], 1)
+    return {f"f1 {c.name}": round(float(v), 4) for c, v in zip(recipe.classes, f1, strict=True)}

@@ -1,0 +1,37 @@
+"""Fine-tuning starts from the weights of a finished model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from atomscope.models.store import load, read_card
+
+PREFIX = "network."
+FOLDED = "weight_bias"  # what the exporter calls the bias that a batch norm left
+
+
+def start_weights(model: str, out: Path) -> Path:
+    """Write the weights of a model, given by name or folder, as `out`/start.safetensors.
+
+    They are read back from its ONNX file, in which the batch norms are folded away.
+
+    Raises:
+        UsageError: There is no such model, or its weights are not those of its card.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    load(model)  # checks the hash and the test pair
+    _, folder = read_card(model)
+    graph = onnx.load(folder / "weights.onnx").graph
+    state = {}
+    for tensor in graph.initializer:
+        if tensor.name.startswith(PREFIX):
+            name = tensor.name.removeprefix(PREFIX).replace(FOLDED, "bias")
+            state[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
+    path = out / "start.safetensors"
+    save_file(state, path)
+    return path
