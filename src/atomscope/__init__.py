@@ -23,7 +23,7 @@ _HOME = {
     "read": "atomscope.io",
     "refine": "atomscope.refine",
     "report": "atomscope.report",
-    "train": "atomscope.train",
+    "train": "atomscope.train.run",
 }
 __all__ = ["Image", "analyze", "detect", "read", "refine", "report", "train"]
 

@@ -128,23 +128,31 @@ def show(name: str) -> int:
 
 @app.command
 def train(
-    recipe: str,
+    recipe: str | None = None,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    structure: str | None = None,
+    zone: str = "001",
     workers: int = 1,
     threads: int = 1,
     device: str = "cpu",
 ) -> int:
-    """Train a detector from a recipe and write its model folder (needs the extra 'train').
+    """Train a detector and write its model folder (needs the extra 'train').
 
-    A run that was stopped goes on where it was when started again with the same folder.
+    From a recipe, or for one structure: `--structure mos2.cif --zone 001` makes a network that
+    knows the columns of that crystal and its empty sites. A run that was stopped goes on where
+    it was when started again with the same folder.
 
     Parameters
     ----------
     recipe
-        Name of a built-in training recipe (universal), or a YAML file.
+        Name of a built-in training recipe (universal, graphene, tmd, ...), or a YAML file.
     out
         Folder of the run: checkpoints, metrics.csv, and the finished model in model/.
+    structure
+        Name of a material, or a file with a structure (CIF, POSCAR, xyz, ...).
+    zone
+        Zone axis of the structure: 001, 1-10, or "1 1 0".
     workers
         Processes that draw training patches.
     threads
@@ -152,9 +160,10 @@ def train(
     device
         cpu, cuda, or another device of torch.
     """
-    from atomscope.apps.train import train_and_ship
+    from atomscope.apps.train import Resources, plan_of, train_and_ship
 
-    train_and_ship(recipe, out, workers=workers, threads=threads, device=device)
+    plan = plan_of(recipe, structure, zone)
+    train_and_ship(plan, out, Resources(workers, threads, device))
     return 0
 
 

@@ -4,33 +4,65 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from atomscope.errors import MissingExtraError
+from atomscope.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from atomscope.train.settings import TrainingRecipe
 
 RECIPES = Path(__file__).parents[1] / "train" / "recipes"
 
 
-def train_and_ship(recipe: str, out: Path, *, workers: int, threads: int, device: str) -> None:
+@dataclass(frozen=True)
+class Resources:
+    """What a training run may use: drawing processes, threads, torch device."""
+
+    workers: int
+    threads: int
+    device: str
+
+
+def plan_of(recipe: str | None, structure: str | None, zone: str) -> TrainingRecipe:
+    """Return the recipe of that name or file, or that of a network for one structure.
+
+    Raises:
+        UsageError: There is no such recipe or structure, or none or both are given.
+    """
+    from atomscope.train.settings import TrainingRecipe
+    from atomscope.train.structure import parse_zone, recipe_for
+
+    if (recipe is None) == (structure is None):
+        raise UsageError("give either a recipe (a name or a YAML file) or --structure.")
+    if structure is not None:
+        return recipe_for(structure, parse_zone(zone))
+    path = RECIPES / f"{recipe}.yaml"
+    if not path.is_file() and not Path(str(recipe)).exists():
+        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+        raise UsageError(f"recipe {recipe!r}: neither a file nor one of {known}.")
+    return TrainingRecipe.load(path if path.is_file() else Path(str(recipe)))
+
+
+def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> None:
     """Train, calibrate and write `out`/model.
 
     Raises:
         MissingExtraError: torch or its exporter is not installed.
-        UsageError: There is no such recipe.
     """
     # drawing processes must not fight with the training for the cores
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from atomscope.train.run import train
-        from atomscope.train.settings import TrainingRecipe
         from atomscope.train.ship import ship
     except ImportError as error:
         raise MissingExtraError(
             f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
         ) from error
-    path = RECIPES / f"{recipe}.yaml"
-    plan = TrainingRecipe.load(path if path.is_file() else Path(recipe))
-    weights = train(plan, out, workers=workers, threads=threads, device=device)
+    weights = train(
+        plan, out, workers=resources.workers, threads=resources.threads, device=resources.device
+    )
     card = ship(plan, weights, out / "model", commit=_commit())
     print(f"{out / 'model'}: {card.scores}")
 

@@ -1,0 +1,86 @@
+"""From a structure to the recipe of a network for it: what `atomscope train --structure` does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from atomscope.errors import UsageError
+from atomscope.simulate.bank import FAINT
+from atomscope.simulate.crystals import project
+from atomscope.simulate.materials import structure
+from atomscope.train.settings import (
+    ChangeSettings,
+    ClassSettings,
+    HostSettings,
+    TrainingPhase,
+    TrainingRecipe,
+    WorldSettings,
+)
+
+VACANCY = "vacancy"
+MIDDLE = 1.6  # exponent of Z-contrast that decides which columns show at all
+STEPS = 2500  # about ten minutes on one core
+
+
+def parse_zone(text: str) -> tuple[int, int, int]:
+    """Read a zone axis: '001', '1-10', '1 1 0' or '[1,1,-2]'.
+
+    Raises:
+        UsageError: It is not three integers, or all of them are zero.
+    """
+    parts = re.findall(r"-?\d+", text) if re.search(r"[\s,]", text) else re.findall(r"-?\d", text)
+    rest = re.sub(r"-?\d|[\s,\[\]]", "", text)
+    if len(parts) != 3 or rest or not any(int(p) for p in parts):
+        raise UsageError(
+            f"zone {text!r}: expected three integers, not all zero, such as 001 or 1-10."
+        )
+    u, v, w = (int(p) for p in parts)
+    return u, v, w
+
+
+def recipe_for(
+    name_or_path: str, zone: tuple[int, int, int] = (0, 0, 1), *, seed: int = 1
+) -> TrainingRecipe:
+    """Return the recipe of a network that knows one structure along one zone axis.
+
+    Columns with the same atoms are one class; empty sites are another. Columns too faint to
+    show in an annular dark field image are not learned.
+
+    Args:
+        name_or_path: Name of a material, or a file that ASE reads (CIF, POSCAR, ...).
+        zone: Zone axis [uvw].
+        seed: Seed of the run.
+
+    Raises:
+        UsageError: There is no such structure or zone axis.
+    """
+    basis = project(structure(name_or_path), zone)
+    shown = basis.weights(MIDDLE) >= FAINT
+    names = dict.fromkeys(s for s, seen in zip(basis.species, shown, strict=True) if seen)
+    indices = "".join(str(i) for i in zone)
+    changes = tuple(
+        ChangeSettings(at=name, becomes=VACANCY, share=(0.0, 0.06), weight=(0.0, 0.0))
+        for name in names
+    )
+    world = WorldSettings(
+        kinds=(0.94, 0.0, 0.06),
+        snr=(5.0, 80.0),
+        hosts=(HostSettings(structure=name_or_path, zone=zone, sites={n: n for n in names}),),
+        changes=changes,
+    )
+    stem = Path(name_or_path).stem
+    return TrainingRecipe(
+        name=f"{stem}-{indices}",
+        task="classes",
+        description=f"Columns of {stem} along [{indices}]: {', '.join(names)}, and empty sites.",
+        start="universal",
+        classes=(
+            *(ClassSettings(name=n, species=n) for n in names),
+            ClassSettings(name=VACANCY, vacant=True),
+        ),
+        phases=(TrainingPhase(seed=seed, steps=STEPS, learning_rate=5e-4, fold=True, world=world),),
+        batch=8,
+        class_weight=0.15,
+        validation_batches=32,
+    )
