@@ -37,6 +37,7 @@ from atomscope.simulate.scene import (
     scatter,
     strain,
 )
+from atomscope.simulate.stm import topograph
 from atomscope.simulate.support import restless, restless_clusters, support, thickness
 
 
@@ -55,6 +56,7 @@ class World:
         apart: Names of materials that are never drawn.
         hosts: Structures with classes; where there are any, all lattices are drawn from them.
         changes: How sites of these structures become others.
+        modality: How scenes are imaged: by a scanned beam, or by a tip.
     """
 
     spacing: float = 8.0
@@ -67,6 +69,7 @@ class World:
     apart: tuple[str, ...] = ()
     hosts: tuple[Host, ...] = ()
     changes: tuple[Change, ...] = ()
+    modality: str = "stem"
 
 
 class Patch(NamedTuple):
@@ -171,11 +174,13 @@ def _image(
 ) -> Frame:
     """Image a scene: peaks, thickness, support, background, scan errors, noise."""
     shape = (size, size)
+    snr = float(np.exp(rng.uniform(*np.log(world.snr if lattice else world.isolated_snr))))
+    if world.modality == "stm":
+        return topograph(rng, scene, sigma, shape, snr)
     draw = _lattice_image if lattice else _isolated_image
     clean = draw(rng, scene, sigma, shape, world)
     if rng.random() < 0.4:
         clean = scan_jitter(clean, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
-    snr = np.exp(rng.uniform(*np.log(world.snr if lattice else world.isolated_snr)))
     rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
     return _record(rng, clean - min(float(clean.min()), 0.0), rms)
 

@@ -12,11 +12,10 @@ from scipy.spatial import cKDTree
 from torch.nn import functional
 
 from atomscope.detect.tiles import columns
-from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.models.unet import UNet
 from atomscope.simulate.dataset import patch
-from atomscope.train.data import CALIBRATION, VALIDATION, Batches
+from atomscope.train.data import CALIBRATION, VALIDATION, Batches, shown
 from atomscope.train.settings import TrainingRecipe
 
 RADIUS = 2.5  # px between a column and its truth
@@ -58,7 +57,7 @@ def class_scores(model: Model, recipe: TrainingRecipe, count: int) -> dict[str, 
     for i in range(count):
         rng = np.random.default_rng((last.seed, VALIDATION, 2 * 10**6 + i))
         frame, xy, label = patch(rng, recipe.size, world)
-        found = columns(model, normalise(frame))
+        found = columns(model, shown(frame, world))
         found = found.keep(found.p >= 0.5)
         called = found.label.argmax(1)
         counts[:, 1] += np.bincount(called, minlength=size)

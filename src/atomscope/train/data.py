@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from atomscope.detect.prepare import level
 from atomscope.models.normalise import normalise
 from atomscope.models.targets import to_maps
-from atomscope.simulate.dataset import patch
+from atomscope.simulate.dataset import World, patch
+from atomscope.simulate.imaging import Frame
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
@@ -43,7 +45,7 @@ class Batches(Dataset[Batch]):
             key = (self.seed, self.stream, self.first + index, i)
             rng = np.random.default_rng(key)
             frame, xy, classes = patch(rng, size, self.world)
-            frames[i] = normalise(frame)
+            frames[i] = shown(frame, self.world)
             # a patch is part of a larger frame, whose typical spread may be another
             frames[i, 1] = np.arcsinh(np.sinh(frames[i, 1]) * np.exp(rng.normal(0, 0.3)))
             heat[i, 0], offset[i], near[i, 0], label[i] = to_maps(xy, (size, size), classes)
@@ -51,3 +53,8 @@ class Batches(Dataset[Batch]):
             torch.from_numpy, (frames, heat, offset, near, label)
         )
         return first, second, third, fourth, fifth
+
+
+def shown(frame: Frame, world: World) -> Frame:
+    """Return a drawn frame (y, x) as the network sees such frames, (2, y, x)."""
+    return normalise(level(frame) if world.modality == "stm" else frame)

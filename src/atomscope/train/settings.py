@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -51,6 +52,7 @@ class ClassSettings(_Strict):
 class WorldSettings(_Strict):
     """Ranges of the training world, see `atomscope.simulate.dataset.World`."""
 
+    modality: Literal["stem", "stm"] = "stem"
     spacing: float = Field(8.0, gt=3, lt=30, description="median column spacing, px")
     spacing_spread: float = Field(0.22, ge=0, lt=1, description="spread of its logarithm")
     kinds: tuple[float, float, float] = Field(

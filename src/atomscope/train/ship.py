@@ -29,7 +29,7 @@ from atomscope.models.store import (
 from atomscope.models.unet import DEPTH, Exported, UNet, fold
 from atomscope.simulate.dataset import patch
 from atomscope.train.classes import class_scores, temperature
-from atomscope.train.data import CALIBRATION, VALIDATION
+from atomscope.train.data import CALIBRATION, VALIDATION, shown
 from atomscope.train.settings import TrainingRecipe
 
 LEAST_HEAT = 0.08  # maxima below this are never columns
@@ -156,7 +156,7 @@ def _maxima(
         # numbers beyond those of the patches that choose the best weights
         key = (last.seed, stream, 10**6 + i, int(lattice))
         frame, xy, _ = patch(np.random.default_rng(key), recipe.size, world)
-        found = maxima(model, normalise(frame), lattice=lattice)
+        found = maxima(model, shown(frame, world), lattice=lattice)
         order = np.argsort(-found.p)
         heats.append(found.p[order])
         trues.append(_claim(found.xy[order], xy))
