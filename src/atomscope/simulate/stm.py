@@ -11,7 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from atomscope.simulate.imaging import Frame, render, smooth_noise
-from atomscope.simulate.scene import Floats, Scene
+from atomscope.simulate.scene import Scene
 
 
 def topograph(
@@ -67,7 +67,7 @@ def _scanned(rng: np.random.Generator, surface: Frame, rms: float) -> Frame:
     if memory > 0:
         white = ndimage.gaussian_filter1d(white, memory, axis=1) * np.sqrt(2 * memory * 1.77)
     frame = surface + np.float32(rms) * white
-    lines: Floats = rng.normal(0, rms * rng.uniform(0, 2.0), height)
+    lines = rng.normal(0, rms * rng.uniform(0, 2.0), (height,))
     if rng.random() < 0.4:
         lines = lines + np.cumsum(rng.normal(0, rms * rng.uniform(0.1, 0.6), height))
     if rng.random() < 0.1:  # the tip picks something up: all later lines lie higher
