@@ -20,12 +20,13 @@ _HOME = {
     "Image": "atomscope.types",
     "analyze": "atomscope.pipeline",
     "detect": "atomscope.detect",
+    "identify": "atomscope.species",
     "read": "atomscope.io",
     "refine": "atomscope.refine",
     "report": "atomscope.report",
     "train": "atomscope.train.run",
 }
-__all__ = ["Image", "analyze", "detect", "read", "refine", "report", "train"]
+__all__ = ["Image", "analyze", "detect", "identify", "read", "refine", "report", "train"]
 
 
 class _Root(ModuleType):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,10 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; `dtype` is a numpy name, or 'string' for words."""
+    """One column of a table.
+
+    `dtype` is a numpy name, 'string' for words, or 'Int64' for integers that may be unknown.
+    """
 
     name: str
     dtype: str
@@ -39,6 +43,8 @@ ATOMS: tuple[Column, ...] = (
     Column("ood", "float64", "", "how unlike the training world, empty while unknown", "knowing"),
     Column("flags", "string", "", "words joined by a space, see FLAGS", "refine"),
     Column("intensity_err", "float64", "counts px", "standard error of intensity", "refine"),
+    Column("sublattice", "Int64", "", "site of the cell, from 0, the brightest first", "species"),
+    Column("intensity_class", "Int64", "", "class of brightness, from 0, weakest first", "species"),
 )
 
 FLAGS: dict[str, str] = {
@@ -60,14 +66,21 @@ def conform(table: pd.DataFrame, columns: tuple[Column, ...] = ATOMS) -> pd.Data
     known = empty(columns, len(table))
     for column in columns:
         if column.name in table:
-            values = table[column.name].to_numpy()
-            known[column.name] = values.astype(object if column.dtype == "string" else column.dtype)
+            known[column.name] = _as_declared(table[column.name], column.dtype)
     extra = [name for name in table.columns if name not in known.columns]
     return pd.concat([known, table[extra].reset_index(drop=True)], axis=1)
 
 
-def _blank(dtype: str, rows: int) -> np.ndarray:
+def _as_declared(values: pd.Series, dtype: str) -> Any:
+    if dtype == "Int64":
+        return values.astype("Int64").array
+    return values.to_numpy().astype(object if dtype == "string" else dtype)
+
+
+def _blank(dtype: str, rows: int) -> Any:
     if dtype == "string":
         return np.full(rows, "", dtype=object)
+    if dtype == "Int64":
+        return pd.array([pd.NA] * rows, dtype="Int64")
     fill = np.nan if np.dtype(dtype).kind == "f" else 0
     return np.full(rows, fill, dtype=dtype)

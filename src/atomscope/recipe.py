@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,7 +41,19 @@ class RefineStage(BaseModel):
     iterations: int = Field(12, ge=1, le=200)
 
 
-Stage = Annotated[DetectStage | RefineStage, Field(discriminator="stage")]
+class IdentifyStage(BaseModel):
+    """Tell sublattices and species apart."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["identify"] = "identify"
+    elements: tuple[str, ...] = Field(
+        (), description="what columns may be, such as C, Si or S2 for two atoms in one column"
+    )
+
+
+Stage = Annotated[DetectStage | RefineStage | IdentifyStage, Field(discriminator="stage")]
+_ORDER = ("detect", "refine", "identify")
 
 
 class Recipe(BaseModel):
@@ -49,7 +62,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "columns"
-    stages: tuple[Stage, ...] = (DetectStage(), RefineStage())
+    stages: tuple[Stage, ...] = (DetectStage(), RefineStage(), IdentifyStage())
 
     @property
     def detect(self) -> DetectStage:
@@ -60,6 +73,25 @@ class Recipe(BaseModel):
     def refine(self) -> RefineStage | None:
         """Return the refinement stage, or None where the recipe has none."""
         return next((s for s in self.stages if isinstance(s, RefineStage)), None)
+
+    @property
+    def identify(self) -> IdentifyStage | None:
+        """Return the stage of the species, or None where the recipe has none."""
+        return next((s for s in self.stages if isinstance(s, IdentifyStage)), None)
+
+    def with_elements(self, elements: str | Sequence[str] | None) -> Recipe:
+        """Return the recipe with what columns may be; None changes nothing.
+
+        Raises:
+            UsageError: There are no such elements.
+        """
+        if elements is None:
+            return self
+        from atomscope.formula import parse
+
+        texts = tuple(formula.text for formula in parse(elements))
+        kept = (s for s in self.stages if not isinstance(s, IdentifyStage))
+        return self.model_copy(update={"stages": (*kept, IdentifyStage(elements=texts))})
 
     def with_detect(self, **changes: object) -> Recipe:
         """Return the recipe with parameters of the detection changed; None changes nothing."""
@@ -97,9 +129,9 @@ def load(name: str | Path) -> Recipe:
         line = " ".join(str(error).split())[:120]
         raise UsageError(f"recipe {path}: not a YAML file ({line}).") from error
     kinds = [s.stage for s in recipe.stages]
-    if kinds.count("detect") != 1 or kinds[0] != "detect" or kinds.count("refine") > 1:
+    if kinds != [k for k in _ORDER if k in kinds] or "detect" not in kinds:
         raise UsageError(
-            f"recipe {path}: the stages are {kinds}; expected 'detect' once and first, "
-            "then 'refine' at most once."
+            f"recipe {path}: the stages are {kinds}; expected 'detect', then 'refine' and "
+            "'identify' at most once each."
         )
-    return recipe
+    return recipe if recipe.identify is None else recipe.with_elements(recipe.identify.elements)

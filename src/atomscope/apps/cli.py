@@ -30,6 +30,7 @@ def analyze(
     out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("out"),
     sample: str | None = None,
     pixel_size: float | None = None,
+    elements: str | None = None,
     select: str | None = None,
     frames: str | None = None,
     contrast: Literal["auto", "bright", "dark"] | None = None,
@@ -51,6 +52,8 @@ def analyze(
         Analyse a sample that comes with the package instead: graphene-si.
     pixel_size
         Size of a pixel in Å, where the file does not say or is wrong.
+    elements
+        What the columns may be, to name species: C,Si or Mo,S2,S (S2: two atoms in a column).
     select
         Number or name of the image to take from a file that holds several (see info).
     frames
@@ -73,6 +76,7 @@ def analyze(
     options = Options(
         out=out,
         pixel_size=pixel_size,
+        elements=elements,
         select=select,
         frames=frames,
         contrast=contrast,

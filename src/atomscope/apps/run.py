@@ -29,6 +29,7 @@ class Options:
 
     out: Path
     pixel_size: float | None = None
+    elements: str | None = None
     select: str | None = None
     frames: str | None = None
     contrast: str | None = None
@@ -168,6 +169,7 @@ def _plan(options: Options) -> Recipe:
     from atomscope.recipe import load
 
     plan = load(options.recipe).with_detect(model=options.model, contrast=options.contrast)
+    plan = plan.with_elements(options.elements)
     read_card(plan.detect.model)
     return plan
 

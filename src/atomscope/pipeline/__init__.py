@@ -1,0 +1,172 @@
+"""The way of the data: read, detect, refine, identify, judge, write."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atomscope import recipe as recipes
+from atomscope.detect import look
+from atomscope.models.store import load
+from atomscope.pipeline.card import judge, run_card, versions
+from atomscope.pipeline.frames import Progress, all_frames, cut
+from atomscope.recipe import Recipe
+from atomscope.types import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+
+    from atomscope.quality import Quality
+
+__all__ = ["Progress", "Result", "analyze", "versions"]
+
+# Contrast that rises with the atomic number, or may.
+_Z_CONTRAST = ("unknown", "haadf", "adf")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an analysis gives.
+
+    Attributes:
+        image: The input.
+        atoms: Table of `atomscope.columns.ATOMS`, all frames.
+        quality: Numbers that tell where the result is weak.
+        card: Run card: hashes, recipe, versions, timings, warnings.
+    """
+
+    image: Image
+    atoms: pd.DataFrame
+    quality: Quality
+    card: dict[str, Any]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """One line for each thing that a user should know."""
+        return tuple(self.card["warnings"])
+
+    def save(self, out: str | Path, *, parquet: bool = False) -> Path:
+        """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
+
+        Every file is written whole or not at all; atoms.csv comes first, run.json last.
+        """
+        from atomscope.io.write import write_extxyz, write_json, write_table
+        from atomscope.plot import overlay
+        from atomscope.report import write_report
+
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_table(self.atoms, out / "atoms.csv")
+        if parquet:
+            write_table(self.atoms, out / "atoms.parquet")
+        shape, pixel_size = self.image.frame_shape, self.image.pixel_size
+        count = self.image.n_frames
+        write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
+        curve = self.card["model"]["reliability"]
+        first = self.atoms[self.atoms["frame"] == 0]
+        overlay(self.image.frame(0), first, out / "overlay.png", pixel_size=pixel_size)
+        write_report(
+            out / "report.html",
+            self.image,
+            self.atoms,
+            quality=self.quality,
+            card=self.card,
+            reliability={**curve, "bins": curve["stated"]},
+        )
+        write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
+        return out
+
+
+def analyze(
+    source: Any,
+    *,
+    pixel_size: float | None = None,
+    elements: str | Sequence[str] | None = None,
+    recipe: Recipe | str | Path = "columns",
+    select: int | str | None = None,
+    frames: tuple[int | None, int | None] | None = None,
+    model: str | None = None,
+    contrast: str | None = None,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Result:
+    """Analyse one micrograph or movie.
+
+    Args:
+        source: Path, array (y, x) or (t, y, x), or `Image`.
+        pixel_size: Å per px; by default what the file says.
+        elements: What columns may be, such as 'C,Si' or ('Mo', 'S2', 'S'), in place of the
+            recipe's; without any, species stay empty.
+        recipe: A recipe, the name of a built-in one, or a YAML file.
+        select: Image of a file that holds several.
+        frames: First and last-but-one frame of a movie, either may be None.
+        model: Detector in place of the recipe's.
+        contrast: 'auto', 'bright' or 'dark', in place of the recipe's.
+        jobs: Frames of a movie that are worked on at the same time.
+        progress: Called with (frames done, frames in all).
+
+    Raises:
+        InputError: The input cannot be read, or is under-sampled.
+        UsageError: An argument is wrong.
+    """
+    clock = [time.perf_counter()]
+    plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
+    plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
+    image = cut(_opened(source, select, pixel_size), frames)
+    clock.append(time.perf_counter())
+    detector = load(plan.detect.model, 1 if jobs > 1 and image.n_frames > 1 else 0)
+    view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
+    clock.append(time.perf_counter())
+    atoms, spent = all_frames(image, plan, detector, view, jobs, progress)
+    atoms = _in_angstrom(atoms, image.pixel_size)
+    atoms, facts, doubts = _identified(atoms, image, plan, spent)
+    quality, lines = judge(image, atoms)
+    read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
+    card = run_card(source, image, plan, detector, view) | {
+        "species": facts,
+        "seconds": {"read": read_s, "scale": look_s, **spent},
+        "warnings": [*image.warnings, *lines, *doubts],
+    }
+    return Result(image, atoms, quality, card)
+
+
+def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:
+    from atomscope.io import read
+
+    if not isinstance(source, Image):
+        return read(source, select=select, pixel_size=pixel_size)
+    return source if pixel_size is None else source.with_pixel_size(pixel_size)
+
+
+def _identified(
+    atoms: pd.DataFrame, image: Image, plan: Recipe, spent: dict[str, float]
+) -> tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]:
+    """Fill sublattices and species; adds the seconds to `spent`."""
+    if plan.identify is None:
+        return atoms, {}, ()
+    from atomscope.species import study
+
+    started = time.perf_counter()
+    elements, doubts = plan.identify.elements, tuple[str, ...]()
+    if elements and image.modality not in _Z_CONTRAST:
+        elements, doubts = (
+            (),
+            (
+                f"Species are left unknown: the brightness of {image.modality.upper()} images does "
+                "not rise with the atomic number in a known way.",
+            ),
+        )
+    found = study(atoms, elements=elements)
+    spent["identify"] = time.perf_counter() - started
+    return found.atoms, found.facts, (*doubts, *found.warnings)
+
+
+def _in_angstrom(atoms: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
+    if pixel_size is None:
+        return atoms
+    pairs = {"x": "x_px", "y": "y_px", "x_err": "x_err_px", "y_err": "y_err_px"}
+    return atoms.assign(**{name: atoms[source] * pixel_size for name, source in pairs.items()})

@@ -1,0 +1,95 @@
+"""The run card: what was done to which input, and what to doubt."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from atomscope.detect.choose import View
+from atomscope.models.store import Model
+from atomscope.recipe import Recipe
+from atomscope.types import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from atomscope.quality import Quality
+
+PLAUSIBLE_SPACING = (0.8, 12.0)  # Å between neighbouring columns, from dumbbells to adatoms
+
+
+def run_card(
+    source: Any, image: Image, plan: Recipe, detector: Model, view: View
+) -> dict[str, Any]:
+    """Return the part of the card that is known before the first frame."""
+    from atomscope.io import input_hash
+
+    path = source if isinstance(source, str | Path) else None
+    return {
+        "input": {
+            "name": image.name,
+            "sha256": input_hash(str(path).rpartition("::")[0] or path) if path else None,
+            "shape": list(image.data.shape),
+            "dtype": str(image.data.dtype),
+            "pixel_size_angstrom": image.pixel_size,
+            "modality": image.modality,
+        },
+        "model": {
+            "name": detector.card.name,
+            "version": detector.card.version,
+            "sha256": detector.sha256,
+            "reliability": detector.card.reliability.model_dump(),
+        },
+        "view": {
+            "factor": view.factor,
+            "contrast": "dark" if view.dark else "bright",
+            "lattice": view.lattice,
+            "levelled": view.level,
+            "spacing_px": view.scale.spacing,
+            "order": view.scale.order,
+            "sigma_px": view.scale.sigma,
+        },
+        "recipe": plan.model_dump(mode="json"),
+        "versions": versions(),
+        "seeds": {},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what an analysis depends on."""
+    from importlib.metadata import version
+
+    packages = ("atomscope", "numpy", "scipy", "pandas", "onnxruntime")
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def judge(image: Image, atoms: pd.DataFrame) -> tuple[Quality, list[str]]:
+    """Return the quality numbers, and a line for each doubt about the result as a whole."""
+    from atomscope.quality import quality
+
+    numbers = quality(atoms, image.frame_shape, image.n_frames, image.pixel_size)
+    lines = []
+    if numbers.n_atoms == 0:
+        lines.append(
+            "No atoms found: the image has no columns that stand out from noise and texture. "
+            "Where you see some, try --contrast dark or give --pixel-size."
+        )
+    if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
+        lines += _unit_doubt(numbers.spacing_angstrom, image.pixel_size)
+    return numbers, lines
+
+
+def _unit_doubt(spacing: float, pixel_size: float) -> list[str]:
+    """Say so where a lattice's spacing in Å cannot be one: the unit of the pixel size is wrong."""
+    low, high = PLAUSIBLE_SPACING
+    if low <= spacing <= high:
+        return []
+    line = f"Columns lie {spacing:.3g} Å apart at {pixel_size:.4g} Å per px, which no crystal has."
+    likely = [f for f in (10.0, 0.1, 100.0, 0.01) if 1.2 <= spacing * f <= 6.0]
+    if likely:
+        line += (
+            f" Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely; "
+            "give it with --pixel-size."
+        )
+    return [line]
