@@ -24,9 +24,20 @@ _HOME = {
     "read": "atomscope.io",
     "refine": "atomscope.refine",
     "report": "atomscope.report",
+    "simulate": "atomscope.apps.simulate",
     "train": "atomscope.train.run",
 }
-__all__ = ["Image", "analyze", "detect", "identify", "read", "refine", "report", "train"]
+__all__ = [
+    "Image",
+    "analyze",
+    "detect",
+    "identify",
+    "read",
+    "refine",
+    "report",
+    "simulate",
+    "train",
+]
 
 
 class _Root(ModuleType):

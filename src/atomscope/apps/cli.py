@@ -131,6 +131,45 @@ def show(name: str) -> int:
 
 
 @app.command
+def simulate(
+    recipe: str,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    count: int = 1000,
+    size: int | None = None,
+    seed: int = 0,
+    shard: int = 250,
+) -> int:
+    """Write a set of simulated images with class maps and tables of their columns.
+
+    The same seed gives the same bytes; a run that was stopped goes on where it was.
+
+    Parameters
+    ----------
+    recipe
+        Name of a built-in training recipe (universal, graphene, tmd, stm, ...), or a YAML file.
+    out
+        Folder of the set: shards of frames, tables, manifest.json.
+    count
+        Number of images.
+    size
+        Edge of an image in px; by default that of the recipe's patches.
+    seed
+        Seed of the set.
+    shard
+        Images per file.
+    """
+    from atomscope.apps.run import progress_bar
+    from atomscope.apps.simulate import report
+    from atomscope.apps.simulate import simulate as write
+
+    with progress_bar(out.name) as progress:
+        write(recipe, out, count=count, size=size, seed=seed, shard=shard, progress=progress)
+    print(report(out))
+    return 0
+
+
+@app.command
 def train(
     recipe: str | None = None,
     *,

@@ -109,7 +109,7 @@ def _analysed(path: Path, plan: Recipe, options: Options) -> Result:
     from atomscope.pipeline import analyze
 
     try:
-        with _progress(path.name) as progress:
+        with progress_bar(path.name) as progress:
             return analyze(
                 path,
                 pixel_size=options.pixel_size,
@@ -224,7 +224,7 @@ def _folders(inputs: list[Path], out: Path) -> list[Path]:
 
 
 @contextmanager
-def _progress(label: str) -> Iterator[Progress | None]:
+def progress_bar(label: str) -> Iterator[Progress | None]:
     """A bar on standard error while it is a terminal."""
     if not sys.stderr.isatty():
         yield None
