@@ -229,9 +229,9 @@ def _write_shard(
     table: pd.DataFrame = pd.concat(rows, ignore_index=True)
     stem = f"shard-{number:04d}"
     frames = np.stack([p.frame for p in images]).astype(np.float32)
-    classes = np.stack([class_map(p.xy, p.label, frames.shape[1:]) for p in images])
+    maps = np.stack([class_map(p.xy, p.label, frames.shape[1:]) for p in images])
     memory = io.BytesIO()  # a full disc then fails in one plain write
-    np.savez(memory, frames=frames, classes=classes)
+    np.savez(memory, frames=frames, classes=maps)
     write_whole(out / f"{stem}.npz", lambda draft: draft.write_bytes(memory.getbuffer()))
     write_table(table, out / f"{stem}.csv")
     return {
