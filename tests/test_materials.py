@@ -30,6 +30,16 @@ def test_every_material_projects_along_its_zones(name):
         assert len(columns.xy) * area == pytest.approx(50**2, rel=0.2)
 
 
+@pytest.mark.parametrize("name", names())
+def test_zone_axes_of_a_material_show_different_pictures(name):
+    found = material(name)
+    seen = {
+        (project(found.atoms, z).species, str(project(found.atoms, z).cell.round(2)))
+        for z in found.zones
+    }
+    assert len(seen) == len(found.zones)
+
+
 @pytest.mark.parametrize("name", ["SrTiO3", "Al2O3", "MgAl2O4", "GaN", "Bi2Se3", "RuO2"])
 def test_columns_hold_the_stoichiometry_of_the_crystal(name):
     found = material(name)

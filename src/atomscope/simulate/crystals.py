@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
-from scipy.spatial.distance import squareform
 
 from atomscope.errors import UsageError
 from atomscope.simulate.plane import independent, primitive, reduced
@@ -140,7 +140,7 @@ def project(
     period = float(np.linalg.norm(uvw @ cell))
     repeats = 1 if layer else _repeats(atoms, uvw)
     rough = reduced(independent(flat))
-    xy, groups = _merge((atoms.positions @ turn.T)[:, :2], atoms.numbers, rough)
+    xy, groups = merged((atoms.positions @ turn.T)[:, :2], atoms.numbers, rough)
     # An atom stands once per period of the cell; the true period may be shorter.
     held = [tuple(sorted(atoms.numbers[g])) for g in groups]
     kind = np.unique([formula(h) for h in held], return_inverse=True)[1]
@@ -196,21 +196,43 @@ def _is_period(atoms: Atoms, shift: Floats) -> bool:
     return True
 
 
-def _merge(
-    xy: Floats, numbers: NDArray[np.int64], cell: Floats
+def merged(
+    xy: Floats, numbers: NDArray[np.int64], cell: Floats | None = None
 ) -> tuple[Floats, list[NDArray[np.intp]]]:
-    """Join the atoms that lie over each other in a periodic plane: centres and members."""
-    if len(xy) == 1:
-        return xy, [np.array([0])]
-    apart = xy[:, None] - xy[None]
-    apart = apart - np.round(apart @ np.linalg.inv(cell)) @ cell
-    distance = np.linalg.norm(apart, axis=-1)
-    label = fcluster(linkage(squareform(distance, checks=False), "average"), MERGE, "distance")
-    groups = [np.flatnonzero(label == k) for k in np.unique(label)]
+    """Join the atoms that lie over each other in projection.
+
+    Args:
+        xy: Positions (N, 2) in Å.
+        numbers: Atomic numbers (N,).
+        cell: Periods of the plane as rows, shape (2, 2), or None.
+
+    Returns:
+        Centres (M, 2) of the columns, and the atoms in each.
+    """
+    period = np.zeros((2, 2)) if cell is None else cell
+    inverse = period if cell is None else np.linalg.inv(cell)
+    if cell is not None:
+        xy = np.mod(xy @ inverse, 1.0) @ cell
+    label = _linked(xy, period)
+    order = np.argsort(label, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(label[order])) + 1)
     # Heavy atoms count for more, as they do in the dark-field image.
     heavy = numbers.astype(float) ** 1.6
-    centres = [xy[g[0]] + np.average(apart[g, g[0]], axis=0, weights=heavy[g]) for g in groups]
+    centres = []
+    for group in groups:
+        apart = xy[group] - xy[group[0]]
+        apart = apart - np.round(apart @ inverse) @ period
+        centres.append(xy[group[0]] + np.average(apart, axis=0, weights=heavy[group]))
     return np.array(centres), groups
+
+
+def _linked(xy: Floats, period: Floats) -> NDArray[np.int64]:
+    """Return the group (N,) of each position: positions joined by steps up to MERGE."""
+    steps = np.array([[i, j] for i in (0, 1, -1) for j in (0, 1, -1)]) @ period
+    images = (np.unique(steps, axis=0)[:, None] + xy).reshape(-1, 2)
+    pairs = cKDTree(images).query_pairs(MERGE, output_type="ndarray") % len(xy)
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(xy), len(xy)))
+    return np.asarray(connected_components(links, directed=False)[1], dtype=np.int64)
 
 
 def _ordered(
