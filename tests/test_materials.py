@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial import cKDTree
@@ -175,6 +177,42 @@ def test_files_give_what_was_written(tmp_path):
         again = structure(tmp_path / name)
         assert project(again).species == project(atoms).species
         np.testing.assert_allclose(project(again).cell, project(atoms).cell, atol=1e-4)
+
+
+def test_a_material_of_ones_own_in_yaml(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text(
+        "materials:\n  ThO2: {prototype: fluorite, elements: [Th, O], a: 5.597, source: own}\n"
+    )
+    assert project(structure(path)).species == ("Th", "O2")
+    for text, words in [
+        ("materials: {}", "one material"),
+        ("materials: {A: {prototype: fluorite, elements: [Th, O], source: own}}", "'a'"),
+        ("materials: {A: {prototype: cake, elements: [Th, O], source: own}}", "'kind'|'zones'"),
+        ("materials: {A: {prototype: fluorite, elements: [Qq, O], a: 5, source: own}}", "Qq"),
+        ("[", "expected one material"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(InputError, match=words) as caught:
+            structure(path)
+        assert "\n" not in str(caught.value)
+
+
+def _row(name):
+    found = material(name)
+    count = 3 if found.kind == "bulk" else 2
+    edges = dict.fromkeys(f"{x:.5g}" for x in found.atoms.cell.lengths()[:count])
+    zones = " ".join("".join(map(str, zone)) for zone in found.zones)
+    formula = found.atoms.get_chemical_formula("metal", empirical=True)
+    return f"| {name} | {formula} | {found.kind} | {', '.join(edges)} | {zones} | {found.source} |"
+
+
+def test_the_page_lists_all_materials():
+    page = Path(__file__).parents[1] / "docs" / "structures.md"
+    if not page.is_file():
+        pytest.skip("no docs beside the tests")
+    rows = [line for line in page.read_text("utf-8").splitlines() if line.startswith("| ")]
+    assert [row for row in rows if row.split(" | ")[0][2:] in names()] == [_row(n) for n in names()]
 
 
 def test_bad_files_get_one_clear_line(tmp_path):

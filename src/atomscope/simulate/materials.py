@@ -69,12 +69,15 @@ def material(name: str) -> Material:
         near += difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
         near = list(dict.fromkeys(known.get(n, n) for n in near))[:4] or ["graphene", "Si", "Au"]
         raise UsageError(f"unknown material {name!r}: nearest are {', '.join(near)}.")
-    found = _build(known[name.lower()])
+    found = _known(known[name.lower()])
     return Material(found.name, found.atoms.copy(), found.kind, found.zones, found.source)
 
 
 def structure(path_or_name: str | Path) -> Atoms:
-    """Return the cell of a named material, or of a CIF, POSCAR or other file that ASE reads.
+    """Return the cell of a named material, or of a structure file.
+
+    Files: CIF, POSCAR, xyz with a cell and others that ASE reads; YAML with one material,
+    written as in `materials.yaml`.
 
     Raises:
         UsageError: Neither a file nor a name of a material.
@@ -86,7 +89,8 @@ def structure(path_or_name: str | Path) -> Atoms:
         if path.suffix or len(path.parts) > 1:
             raise UsageError(f"structure {path}: no such file; expected CIF, POSCAR or a name.")
         return material(str(path_or_name)).atoms
-    return check(_read(path), path.name)
+    own = path.suffix.lower() in (".yaml", ".yml")
+    return check(_read_yaml(path) if own else _read(path), path.name)
 
 
 def check(atoms: Atoms, name: str) -> Atoms:
@@ -134,6 +138,18 @@ def _read(path: Path) -> Atoms:
     return found
 
 
+def _read_yaml(path: Path) -> Atoms:
+    expected = "expected one material under 'materials', as in materials.yaml"
+    try:
+        ((name, entry),) = yaml.safe_load(path.read_text("utf-8"))["materials"].items()
+        return _build(str(name), entry).atoms
+    except KeyError as error:
+        raise InputError(f"{path.name}: {error} is missing or unknown; {expected}.") from None
+    except Exception as error:  # whatever a file of another kind leads to
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path.name}: {reason}; {expected}.") from None
+
+
 @functools.cache
 def _data() -> dict[str, Any]:
     text = resources.files("atomscope.simulate").joinpath("materials.yaml").read_text("utf-8")
@@ -142,9 +158,12 @@ def _data() -> dict[str, Any]:
 
 
 @functools.cache
-def _build(name: str) -> Material:
+def _known(name: str) -> Material:
+    return _build(name, _data()["materials"][name])
+
+
+def _build(name: str, entry: Mapping[str, Any]) -> Material:
     data = _data()
-    entry = data["materials"][name]
     entry = {**data["prototypes"].get(entry.get("prototype"), {}), **entry}
     source = data["sources"].get(entry["source"], entry["source"])
     if "build" in entry:
