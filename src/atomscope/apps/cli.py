@@ -135,10 +135,11 @@ def simulate(
     recipe: str,
     *,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
-    count: int = 1000,
+    count: int | None = None,
     size: int | None = None,
     seed: int = 0,
-    shard: int = 250,
+    shard: int | None = None,
+    multislice: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Write a set of simulated images with class maps and tables of their columns.
 
@@ -148,23 +149,35 @@ def simulate(
     ----------
     recipe
         Name of a built-in training recipe (universal, graphene, tmd, stm, ...), or a YAML file.
+        With --multislice a layer with defects instead: graphene-si, mos2-s, or a YAML file.
     out
         Folder of the set: shards of frames, tables, manifest.json.
     count
-        Number of images.
+        Number of images: by default 1000, with --multislice 12.
     size
         Edge of an image in px; by default that of the recipe's patches.
     seed
         Seed of the set.
     shard
-        Images per file.
+        Images per file: by default 250, with --multislice 2.
+    multislice
+        Simulate noise-free frames with abTEM (needs the extra 'simulate').
     """
     from atomscope.apps.run import progress_bar
     from atomscope.apps.simulate import report
     from atomscope.apps.simulate import simulate as write
 
     with progress_bar(out.name) as progress:
-        write(recipe, out, count=count, size=size, seed=seed, shard=shard, progress=progress)
+        write(
+            recipe,
+            out,
+            count=count,
+            size=size,
+            seed=seed,
+            shard=shard,
+            multislice=multislice,
+            progress=progress,
+        )
     print(report(out))
     return 0
 

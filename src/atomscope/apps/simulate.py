@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 COLUMN = "column"  # the one class of recipes that name none
 SIZES = (32, 4096)  # px
+MANY, FEW = (1000, 250), (12, 2)  # images, and images per shard: of a world, by multislice
 
 
 def simulate(
-    recipe: str | TrainingRecipe,
+    recipe: str | Path | TrainingRecipe,
     out: str | Path,
     *,
-    count: int = 1000,
+    count: int | None = None,
     size: int | None = None,
     seed: int = 0,
-    shard: int = 250,
+    shard: int | None = None,
+    multislice: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> Path:
     """Write a set of images from the world of a training recipe, with the truth about each.
@@ -35,12 +37,13 @@ def simulate(
 
     Args:
         recipe: Name of a built-in training recipe, a YAML file, or the recipe itself; the world
-            is that of its last phase.
+            is that of its last phase. With `multislice`, name or file of a layer with defects.
         out: Folder of the set, see `atomscope.simulate.shards`.
-        count: Number of images.
+        count: Number of images, by default 1000, with `multislice` 12.
         size: Edge of an image in px; None for that of the recipe's patches.
         seed: Seed of the set.
-        shard: Images per file.
+        shard: Images per file, by default 250, with `multislice` 2.
+        multislice: Simulate noise-free frames with abTEM, see `atomscope.simulate.specimen`.
         progress: Called with the images done and their number.
 
     Returns:
@@ -49,12 +52,23 @@ def simulate(
     Raises:
         UsageError: There is no such recipe, a number cannot be right, or the folder holds
             something else or cannot be written.
+        MissingExtraError: Multislice was asked for, and abTEM is not installed.
     """
     from atomscope.apps.train import plan_of
     from atomscope.simulate.shards import write_set
 
-    found = plan_of(recipe, None, "001") if isinstance(recipe, str) else recipe
-    plan, draw = _world_set(found, count, size or found.size, seed, shard)
+    numbers = FEW if multislice else MANY
+    count = numbers[0] if count is None else count
+    shard = numbers[1] if shard is None else shard
+    if multislice:
+        from atomscope.simulate.specimen import SpecimenRecipe, specimen_set
+
+        if size is not None:
+            raise UsageError("--size has no meaning with --multislice: the recipe gives the cell.")
+        plan, draw = specimen_set(SpecimenRecipe.load(str(recipe)), seed, count, shard)
+    else:
+        found = plan_of(str(recipe), None, "001") if isinstance(recipe, str | Path) else recipe
+        plan, draw = _world_set(found, count, found.size if size is None else size, seed, shard)
     write_set(Path(out), plan, draw, progress)
     return Path(out)
 

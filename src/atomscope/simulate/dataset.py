@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from atomscope.simulate.bank import crystal_lattice, projections
 from atomscope.simulate.classed import Change, Host, classed_lattice
+from atomscope.simulate.clean import Clean, view
 from atomscope.simulate.imaging import Frame, render, scan_jitter, smooth_noise, visible
 from atomscope.simulate.lattices import random_lattice
 from atomscope.simulate.recording import Patch, background, record, texture
@@ -47,6 +48,7 @@ class World:
         apart: Names of materials that are never drawn.
         hosts: Structures with classes; where there are any, all lattices are drawn from them.
         changes: How sites of these structures become others.
+        clean: Stored noise-free frames; where there are any, all lattices are cut from them.
         modality: How scenes are imaged: by a scanned beam, or by a tip.
     """
 
@@ -60,6 +62,7 @@ class World:
     apart: tuple[str, ...] = ()
     hosts: tuple[Host, ...] = ()
     changes: tuple[Change, ...] = ()
+    clean: tuple[Clean, ...] = ()
     modality: str = "stem"
 
 
@@ -78,6 +81,8 @@ def patch(rng: np.random.Generator, size: int = 128, world: World | None = None)
     kind = rng.choice(["lattice", "isolated", "nothing"], p=world.kinds)
     spacing = float(world.spacing * np.exp(rng.normal(0, world.spacing_spread)))
     spacing = float(np.clip(spacing, 4.2, 16.0))
+    if kind == "lattice" and world.clean:
+        return _stored(rng, size, spacing, world)
     if kind == "lattice":
         sigma = spacing * rng.uniform(0.13, 0.43)
         scene = _crystal(rng, size, spacing, world)
@@ -85,7 +90,7 @@ def patch(rng: np.random.Generator, size: int = 128, world: World | None = None)
         sigma = float(np.clip(np.exp(rng.normal(np.log(1.6), 0.28)), 0.8, 3.6))
         scene = scatter(rng, size, 3.2 * sigma)
     sigma = max(sigma, 0.75)
-    scene = merge_unresolved(scene, max(0.35 * scene.spacing, 1.7 * sigma))
+    scene = _resolved(scene, sigma)
     if kind == "nothing":
         scene = scene.keep(np.zeros(len(scene.xy), dtype=bool))
     frame = _image(rng, scene, sigma, size, world, lattice=kind == "lattice")
@@ -100,6 +105,20 @@ def patches(
     rng = np.random.default_rng(seed)
     drawn = [patch(rng, size, world) for _ in range(count)]
     return np.stack([p.frame for p in drawn])[:, None], [p.xy for p in drawn]
+
+
+def _stored(rng: np.random.Generator, size: int, spacing: float, world: World) -> Patch:
+    """Cut a lattice from a stored frame and record it as the others."""
+    sigma = max(spacing * rng.uniform(0.13, 0.43), 0.75)
+    peaks, scene, sigma = view(rng, size, spacing, sigma, world.clean)
+    snr = float(np.exp(rng.uniform(*np.log(world.snr))))
+    clean = _surrounded(rng, peaks, sigma)
+    seen = visible(_resolved(scene, sigma), size)
+    return Patch(_scanned(rng, clean, sigma, snr, 0.6), seen.xy, seen.label)
+
+
+def _resolved(scene: Scene, sigma: float) -> Scene:
+    return merge_unresolved(scene, max(0.35 * scene.spacing, 1.7 * sigma))
 
 
 def _crystal(rng: np.random.Generator, size: int, spacing: float, world: World) -> Scene:
@@ -162,8 +181,15 @@ def _image(
         return topograph(rng, scene, sigma, shape, snr)
     draw = _lattice_image if lattice else _isolated_image
     clean = draw(rng, scene, sigma, shape, world)
+    return _scanned(rng, clean, sigma, snr, 0.6 if lattice else 1.0)
+
+
+def _scanned(
+    rng: np.random.Generator, clean: Frame, sigma: float, snr: float, jitter: float
+) -> Frame:
+    """Add scan errors of up to `jitter` px and the noise of a recorded frame."""
     if rng.random() < 0.4:
-        clean = scan_jitter(clean, rng, float(rng.uniform(0.05, 0.6 if lattice else 1.0)))
+        clean = scan_jitter(clean, rng, float(rng.uniform(0.05, jitter)))
     rms = sigma * np.sqrt(np.pi) / snr  # a peak of height 1 has matched-filter SNR of snr
     return record(rng, clean - min(float(clean.min()), 0.0), rms)
 
@@ -178,8 +204,13 @@ def _peaks(rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[in
 def _lattice_image(
     rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int], _world: World
 ) -> Frame:
-    """A lattice of uneven thickness, sometimes on a support."""
-    frame = _peaks(rng, scene, sigma, shape)
+    """A lattice and what is around it."""
+    return _surrounded(rng, _peaks(rng, scene, sigma, shape), sigma)
+
+
+def _surrounded(rng: np.random.Generator, frame: Frame, sigma: float) -> Frame:
+    """Put the clean image of a lattice on uneven thickness, supports and backgrounds."""
+    shape = frame.shape
     if rng.random() < 0.5:
         relief = smooth_noise(rng, shape, shape[0] / 3)
         frame = frame * (1 + rng.uniform(0.05, 0.5) * relief).clip(0.2)

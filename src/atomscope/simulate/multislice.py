@@ -188,7 +188,7 @@ def scan(
         UsageError: The cell has no right angles or no atoms.
     """
     microscope = microscope or Microscope()
-    abtem = _abtem()
+    abtem = need_abtem()
     edges = _edges(atoms)
     room = ROOM * (interpolation if method == "prism" else 1)
     repeat = [int(np.ceil(room / edge - 1e-6)) for edge in edges]
@@ -222,7 +222,12 @@ def scan(
     return Scan(signals, edges)
 
 
-def _abtem() -> Any:
+def need_abtem() -> Any:
+    """Import abTEM, which takes seconds.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
     try:
         import abtem
     except ImportError as error:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from atomscope.errors import UsageError
 from atomscope.simulate.classed import Change, Host
+from atomscope.simulate.clean import load_clean
 from atomscope.simulate.crystals import project
 from atomscope.simulate.dataset import World
 from atomscope.simulate.materials import structure
@@ -65,15 +66,20 @@ class WorldSettings(_Strict):
     apart: tuple[str, ...] = Field((), description="named materials kept for tests")
     hosts: tuple[HostSettings, ...] = ()
     changes: tuple[ChangeSettings, ...] = ()
+    clean: str | None = Field(
+        None, description="folder of noise-free frames (atomscope simulate NAME --multislice)"
+    )
 
     def world(self, classes: tuple[str, ...] = ()) -> World:
         """Build the world; `classes` are the names of the classes in their order."""
         index = {name: i for i, name in enumerate(classes)}
-        plain = self.model_dump(exclude={"hosts", "changes"})
+        plain = self.model_dump(exclude={"hosts", "changes", "clean"})
         changes = tuple(
             Change(index[c.at], index[c.becomes], c.share, c.weight, c.push) for c in self.changes
         )
-        return World(**plain, hosts=tuple(_host(h, index) for h in self.hosts), changes=changes)
+        hosts = tuple(_host(h, index) for h in self.hosts)
+        clean = load_clean(Path(self.clean), classes) if self.clean else ()
+        return World(**plain, hosts=hosts, changes=changes, clean=clean)
 
 
 def _host(settings: HostSettings, index: dict[str, int]) -> Host:
