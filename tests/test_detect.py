@@ -73,7 +73,7 @@ def test_averaged_maps_turn_with_the_frame(rng):
     model, tile = load(), Tile(0, 0, 64, 64)
     heat, offset, _ = maps(model, frame, tile, symmetric=True)
     turned = np.ascontiguousarray(frame[:, ::-1].swapaxes(1, 2))
-    heat_2, offset_2 = maps(model, turned, tile, symmetric=True)
+    heat_2, offset_2, _ = maps(model, turned, tile, symmetric=True)
     np.testing.assert_allclose(heat_2, heat[::-1].T, atol=1e-5)
     np.testing.assert_allclose(offset_2[0], -offset[1, ::-1].T, atol=1e-4)
     np.testing.assert_allclose(offset_2[1], offset[0, ::-1].T, atol=1e-4)

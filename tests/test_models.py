@@ -78,7 +78,10 @@ def test_shipped_models_load_and_give_their_test_output():
     assert "universal" in store.names()
     for name in store.names():
         model = store.load(name)
-        heat, offset = model.run(np.zeros((2, 64, 96), dtype=np.float32))
+        heat, offset, label = model.run(np.zeros((2, 64, 96), dtype=np.float32))
+        assert label.shape == (len(model.card.classes), 64, 96)
+        if len(label):
+            np.testing.assert_allclose(label.sum(0), 1, atol=1e-4)
         assert heat.shape == (64, 96)
         assert offset.shape == (2, 64, 96)
         assert 0 <= heat.min() <= heat.max() <= 1
@@ -92,9 +95,14 @@ def test_same_answer_on_one_and_two_threads():
 
 def test_calibration_is_monotonic_and_reliable():
     card, _ = store.read_card("universal")
-    for curve in (card.calibration.lattice, card.calibration.isolated):
-        assert np.all(np.diff(curve.heat) > 0)
-        assert np.all(np.diff(curve.p) >= 0)
+    curve, spots = card.calibration.lattice, card.calibration.isolated
+    assert np.all(np.diff(curve.heat) > 0)
+    assert np.all(np.diff(curve.p) >= 0)
+    heat = np.linspace(0, 1, 50)
+    p = spots.probability(heat, np.full(50, spots.least_prominence + 1))
+    assert np.all(np.diff(p) >= 0)
+    assert 0 <= p[0] < p[-1] <= 1
+    assert np.all(spots.probability(heat, np.full(50, spots.least_prominence - 1)) == 0)
     assert card.reliability.expected_calibration_error < 0.05
 
 

@@ -69,7 +69,7 @@ def test_shipped_folder_loads_and_is_checked(tmp_path):
 
 
 def test_loss_falls(tmp_path):
-    phases = (TrainingPhase(steps=60, learning_rate=5e-3),)
+    phases = (TrainingPhase(steps=100, learning_rate=5e-3),)
     recipe = TINY.model_copy(update={"phases": phases, "validate_every": 20})
     loop.train(recipe, tmp_path, workers=0)
     rows = np.genfromtxt(tmp_path / "phase-1" / "metrics.csv", delimiter=",", names=True)

@@ -45,6 +45,24 @@ ATOMS: tuple[Column, ...] = (
     Column("intensity_err", "float64", "counts px", "standard error of intensity", "refine"),
     Column("sublattice", "Int64", "", "site of the cell, from 0, the brightest first", "species"),
     Column("intensity_class", "Int64", "", "class of brightness, from 0, weakest first", "species"),
+    Column("label", "string", "", "class that a model of the zoo gives", "label"),
+    Column("label_p", "float64", "", "its probability", "label"),
+)
+
+DEFECTS: tuple[Column, ...] = (
+    Column("frame", "int64", "", "frame of the movie, from 0", "label"),
+    Column("defect", "int64", "", "number of the defect in its frame, from 0", "label"),
+    Column("name", "string", "", "what it is called", "label"),
+    Column("formula", "string", "", "what is missing or added, empty while unknown", "label"),
+    Column("x_px", "float64", "px", "position to the right, 0 = centre of first pixel", "label"),
+    Column("y_px", "float64", "px", "position downwards, 0 = centre of first pixel", "label"),
+    Column("x", "float64", "Å", "x_px times the pixel size", "pipeline"),
+    Column("y", "float64", "Å", "y_px times the pixel size", "pipeline"),
+    Column("n_atoms", "int64", "", "number of atoms that belong to it", "label"),
+    Column("atoms", "string", "", "their numbers, joined by a space", "label"),
+    Column("p", "float64", "", "calibrated probability", "label"),
+    Column("rule", "string", "", "what found it", "label"),
+    Column("known", "bool", "", "whether it has a name of its own", "label"),
 )
 
 FLAGS: dict[str, str] = {
@@ -82,5 +100,7 @@ def _blank(dtype: str, rows: int) -> Any:
         return np.full(rows, "", dtype=object)
     if dtype == "Int64":
         return pd.array([pd.NA] * rows, dtype="Int64")
+    if dtype == "bool":
+        return np.zeros(rows, dtype=bool)
     fill = np.nan if np.dtype(dtype).kind == "f" else 0
     return np.full(rows, fill, dtype=dtype)

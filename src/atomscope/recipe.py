@@ -20,7 +20,11 @@ class DetectStage(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     stage: Literal["detect"] = "detect"
-    model: str = Field("universal", description="name or folder of the detector")
+    model: str = Field(
+        "auto",
+        description="name or folder of the detector; auto takes universal, or stm for topographs, "
+        "and a model with classes where one knows the lattice",
+    )
     contrast: Literal["auto", "bright", "dark"] = "auto"
     factor: float | None = Field(
         None, gt=0, description="canonical px per px of the image; found from it when empty"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.detect.prominence import prominence
 from atomscope.models.store import Maps, Model
 from atomscope.models.targets import to_points
 
@@ -102,7 +103,12 @@ def _averaged(model: Model, part: Frame) -> Maps:
 def columns(model: Model, frame: Frame, *, lattice: bool = True) -> Found:
     """Return the columns of a normalised frame (2, y, x), with calibrated probabilities."""
     found = maxima(model, frame, lattice=lattice)
-    p = model.card.calibration.probability(found.p, lattice=lattice)
+    card = model.card
+    if lattice or card.calibration.isolated is None:
+        p = card.calibration.lattice.probability(found.p)
+    else:
+        stands_out = prominence(frame, card.sigma_px, found.xy)
+        p = card.calibration.isolated.probability(found.p, stands_out)
     return _without_doubles(replace(found, p=p), 0.3 * model.card.spacing_px)
 
 

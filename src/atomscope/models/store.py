@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from atomscope.errors import UsageError
 
 ZOO = Path(__file__).parent / "zoo"
+LEAST_HEAT = 1e-3  # a logit needs bounds
+MOST_PROMINENCE = 8.0  # beyond, a spot is as clear as can be
 
 
 class Curve(BaseModel):
@@ -26,23 +28,49 @@ class Curve(BaseModel):
     heat: tuple[float, ...]
     p: tuple[float, ...]
 
+    def probability(self, heat: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the probabilities (N,) of maxima with the given heat (N,)."""
+        return np.interp(heat, self.heat, self.p)
+
+
+class Spots(BaseModel):
+    """Logistic model of isolated atoms on a support, where most maxima are texture.
+
+    Attributes:
+        intercept: Logit where heat is one half and prominence 0.
+        heat: Slope by the logit of the heat.
+        prominence: Slope by the prominence.
+        least_prominence: Spots that stand out less are no atoms.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intercept: float
+    heat: float
+    prominence: float
+    least_prominence: float
+
+    def probability(
+        self, heat: NDArray[np.float64], prominence: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the probabilities (N,) of maxima with given heat (N,) and prominence (N,)."""
+        safe = heat.clip(LEAST_HEAT, 1 - LEAST_HEAT)
+        logit = self.intercept + self.heat * np.log(safe / (1 - safe))
+        logit = logit + self.prominence * np.minimum(prominence, MOST_PROMINENCE)
+        p = 1 / (1 + np.exp(-logit))
+        return np.asarray(np.where(prominence >= self.least_prominence, p, 0.0))
+
 
 class Calibration(BaseModel):
-    """Heat of a maximum to the probability that it is a column: linear between knots.
+    """From the heat of a maximum to the probability that it is a column.
 
-    One curve for frames with a lattice, one for isolated atoms on a support: the same heat
-    means less where most maxima are texture.
+    For frames with a lattice, and for isolated atoms; None where a model knows none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     lattice: Curve
-    isolated: Curve
-
-    def probability(self, heat: NDArray[np.float64], *, lattice: bool) -> NDArray[np.float64]:
-        """Return the probabilities (N,) of maxima with the given heat (N,)."""
-        curve = self.lattice if lattice else self.isolated
-        return np.interp(heat, curve.heat, curve.p)
+    isolated: Spots | None
 
 
 class Reliability(BaseModel):

@@ -103,10 +103,10 @@ def _double(features: Tensor) -> Tensor:
 class Exported(nn.Module):
     """The network as it is shipped: heat after the sigmoid, offsets, probabilities of classes."""
 
-    def __init__(self, network: UNet, temperature: float = 1.0) -> None:
-        """Wrap a trained network; the logits of the classes are divided by `temperature`."""
+    def __init__(self, network: UNet) -> None:
+        """Wrap a trained network."""
         super().__init__()
-        self.network, self.temperature = network, temperature
+        self.network = network
 
     def forward(self, frame: Tensor) -> tuple[Tensor, ...]:
         """Return heat (B, 1, y, x), offsets (B, 2, y, x) in px, classes (B, K, y, x) if any."""
@@ -114,4 +114,4 @@ class Exported(nn.Module):
         heat, offset = torch.sigmoid(maps[:, :1]), maps[:, 1:3]
         if self.network.classes is None:
             return heat, offset
-        return heat, offset, torch.softmax(maps[:, 3:] / self.temperature, 1)
+        return heat, offset, torch.softmax(maps[:, 3:], 1)

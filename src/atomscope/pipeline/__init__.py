@@ -12,6 +12,7 @@ from atomscope.detect import look
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
+from atomscope.pipeline.zoo import detector_for, labelled
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
@@ -35,12 +36,15 @@ class Result:
     Attributes:
         image: The input.
         atoms: Table of `atomscope.columns.ATOMS`, all frames.
+        defects: Table of `atomscope.columns.DEFECTS`: empty sites that a model with classes
+            found; no rows where none was used.
         quality: Numbers that tell where the result is weak.
         card: Run card: hashes, recipe, versions, timings, warnings.
     """
 
     image: Image
     atoms: pd.DataFrame
+    defects: pd.DataFrame
     quality: Quality
     card: dict[str, Any]
 
@@ -52,7 +56,8 @@ class Result:
     def save(self, out: str | Path, *, parquet: bool = False) -> Path:
         """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
 
-        Every file is written whole or not at all; atoms.csv comes first, run.json last.
+        With defects.csv where a model that knows empty sites was used. Every file is written
+        whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
         from atomscope.plot import overlay
@@ -61,6 +66,8 @@ class Result:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         write_table(self.atoms, out / "atoms.csv")
+        if self.card["zoo"]["model"]:
+            write_table(self.defects, out / "defects.csv")
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
@@ -118,20 +125,22 @@ def analyze(
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
     image = cut(_opened(source, select, pixel_size), frames)
     clock.append(time.perf_counter())
-    detector = load(plan.detect.model, 1 if jobs > 1 and image.n_frames > 1 else 0)
+    detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
     view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
     clock.append(time.perf_counter())
     atoms, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms = _in_angstrom(atoms, image.pixel_size)
     atoms, facts, doubts = _identified(atoms, image, plan, spent)
+    atoms, defects, zoo = labelled(image, atoms, plan, detector, view)
     quality, lines = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | {
+        "zoo": zoo,
         "species": facts,
         "seconds": {"read": read_s, "scale": look_s, **spent},
         "warnings": [*image.warnings, *lines, *doubts],
     }
-    return Result(image, atoms, quality, card)
+    return Result(image, atoms, defects, quality, card)
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:

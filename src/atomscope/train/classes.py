@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.spatial import cKDTree
+from torch import Tensor
 from torch.nn import functional
 
 from atomscope.detect.tiles import columns
@@ -22,14 +22,14 @@ RADIUS = 2.5  # px between a column and its truth
 BATCHES = 12
 
 
-def temperature(network: UNet, recipe: TrainingRecipe) -> float:
-    """Return what the logits of the classes are to be divided by, so that they are calibrated.
+def calibrate_classes(network: UNet, recipe: TrainingRecipe) -> None:
+    """Scale and shift the logits of the classes in place, so that they are calibrated.
 
-    One number that makes the likelihood largest on worlds held apart (Guo et al., Proc. ICML
-    2017); 1 for a network without classes.
+    One slope, and one shift per class that gives the classes their true shares again, make
+    the likelihood largest on worlds held apart (vector scaling, Guo et al., Proc. ICML 2017).
     """
-    if not recipe.classes:
-        return 1.0
+    if network.classes is None:
+        return
     batches = Batches(recipe, recipe.phases[-1], CALIBRATION, 0, BATCHES)
     logits, labels = [], []
     with torch.no_grad():
@@ -39,11 +39,22 @@ def temperature(network: UNet, recipe: TrainingRecipe) -> float:
             logits.append(maps[label >= 0])
             labels.append(label[label >= 0])
     every, truth = torch.cat(logits), torch.cat(labels)
+    slope = torch.ones(1, requires_grad=True)
+    shift = torch.zeros(len(recipe.classes), requires_grad=True)
+    optimiser = torch.optim.LBFGS([slope, shift], max_iter=60, line_search_fn="strong_wolfe")
 
-    def loss(log_t: float) -> float:
-        return float(functional.cross_entropy(every / np.exp(log_t), truth))
+    def loss() -> Tensor:
+        optimiser.zero_grad()
+        value = functional.cross_entropy(every * slope + shift, truth)
+        value.backward()
+        return value
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x))
+    optimiser.step(loss)
+    with torch.no_grad():
+        head = network.classes
+        head.weight *= slope
+        head.bias *= slope
+        head.bias += shift.repeat_interleave(4)  # four pixels of the shuffle per class
 
 
 def class_scores(model: Model, recipe: TrainingRecipe, count: int) -> dict[str, float]:

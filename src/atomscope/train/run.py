@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from atomscope.errors import UsageError
 from atomscope.models.unet import UNet, fold
-from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches
+from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches, class_balance
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
 from atomscope.train.start import start_weights
 
@@ -99,11 +99,12 @@ def _train_phase(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
     )
     short = _bfloat16(device)
+    rarity = class_balance(recipe, phase).to(device)
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
             group["lr"] = phase.learning_rate * _schedule(step / phase.steps)
-        losses = _losses(network, _to(batch, device), phase.balance, short)
+        losses = _losses(network, _to(batch, device), phase.balance, rarity, short)
         loss = _total(recipe, losses)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -112,7 +113,7 @@ def _train_phase(
         mean.update_parameters(network)
         running += float(loss.detach())
         if step % recipe.validate_every == 0 or step == phase.steps:
-            losses = _validate(mean.module, recipe, phase, device)
+            losses = _validate(mean.module, recipe, phase, rarity, device)
             total = float(_total(recipe, losses))
             seconds = time.monotonic() - started
             each = [float(loss) for loss in losses]
@@ -141,9 +142,13 @@ def _schedule(done: float) -> float:
 
 
 def _losses(
-    network: torch.nn.Module, batch: Batch, balance: float | None, bfloat16: bool
+    network: torch.nn.Module,
+    batch: Batch,
+    balance: float | None,
+    rarity: Tensor,
+    bfloat16: bool,
 ) -> Losses:
-    """Losses of one batch; the patches are weighted in that of the heat."""
+    """Losses of one batch; patches are weighted in that of the heat, classes in their own."""
     frames, heat, offset, near, label = batch
     with torch.autocast(frames.device.type, torch.bfloat16, enabled=bfloat16):
         maps = network(frames.contiguous(memory_format=torch.channels_last))
@@ -159,7 +164,7 @@ def _losses(
     offset_loss = (error.sum(1, keepdim=True) * near).sum() / near.sum().clamp(min=1)
     class_loss = torch.zeros_like(heat_loss)
     if maps.shape[1] > 3:
-        class_loss = functional.cross_entropy(maps[:, 3:], label, ignore_index=-1)
+        class_loss = functional.cross_entropy(maps[:, 3:], label, rarity, ignore_index=-1)
     return Losses(heat_loss, offset_loss, class_loss)
 
 
@@ -169,12 +174,17 @@ def _total(recipe: TrainingRecipe, losses: Losses) -> Tensor:
 
 @torch.no_grad()
 def _validate(
-    network: torch.nn.Module, recipe: TrainingRecipe, phase: TrainingPhase, device: str
+    network: torch.nn.Module,
+    recipe: TrainingRecipe,
+    phase: TrainingPhase,
+    rarity: Tensor,
+    device: str,
 ) -> Losses:
     network.eval()
     batches = Batches(recipe, phase, VALIDATION, 0, recipe.validation_batches)
     each = [
-        _losses(network, _to(batches[i], device), phase.balance, False) for i in range(len(batches))
+        _losses(network, _to(batches[i], device), phase.balance, rarity, False)
+        for i in range(len(batches))
     ]
     return Losses(*(torch.stack(column).mean() for column in zip(*each, strict=True)))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file
-from scipy.optimize import isotonic_regression
-from scipy.spatial import cKDTree
 
-from atomscope.detect.tiles import maxima
 from atomscope.models.normalise import normalise
 from atomscope.models.store import (
     Calibration,
@@ -28,8 +24,16 @@ from atomscope.models.store import (
 )
 from atomscope.models.unet import DEPTH, Exported, UNet, fold
 from atomscope.simulate.dataset import patch
-from atomscope.train.classes import class_scores, temperature
-from atomscope.train.data import CALIBRATION, VALIDATION, shown
+from atomscope.train.calibrate import (
+    Maxima,
+    fit_curve,
+    fit_spots,
+    look_at_worlds,
+    reliability,
+    scores,
+)
+from atomscope.train.classes import calibrate_classes, class_scores
+from atomscope.train.data import CALIBRATION, VALIDATION
 from atomscope.train.settings import TrainingRecipe
 
 LEAST_HEAT = 0.08  # maxima below this are never columns
@@ -54,7 +58,8 @@ def ship(
     network.load_state_dict(fold(load_file(weights)))
     folder.mkdir(parents=True, exist_ok=True)
     network.eval()
-    _export(Exported(network, temperature(network, recipe)).eval(), folder / "weights.onnx")
+    calibrate_classes(network, recipe)
+    _export(Exported(network).eval(), folder / "weights.onnx")
     model = _uncalibrated(recipe, (folder / "weights.onnx").read_bytes(), commit)
     frame = normalise(patch(np.random.default_rng(7), 64).frame)
     heat, offset, label = model.run(frame)
@@ -62,26 +67,25 @@ def ship(
         folder / "test_pair.npz", frame=frame, heat=heat, offset=offset, label=label
     )
 
-    def found(stream: int, *, lattice: bool) -> Maxima:
-        return _maxima(model, recipe, stream, patches, lattice=lattice)
+    def seen(stream: int, *, lattice: bool) -> Maxima:
+        return look_at_worlds(model, recipe, stream, patches, lattice=lattice)
 
-    lattice = _calibrate(found(CALIBRATION, lattice=True))
     both = recipe.phases[-1].world.kinds[1] > 0
-    calibration = Calibration(
-        lattice=lattice,
-        isolated=_calibrate(found(CALIBRATION, lattice=False)) if both else lattice,
-    )
-    kinds = ("lattice", "isolated") if both else ("lattice",)
-    seen = {kind: found(VALIDATION, lattice=kind == "lattice") for kind in kinds}
-    p = {k: calibration.probability(v.heat, lattice=k == "lattice") for k, v in seen.items()}
+    curve = fit_curve(seen(CALIBRATION, lattice=True))
+    spots = fit_spots(seen(CALIBRATION, lattice=False)) if both else None
+    tested = seen(VALIDATION, lattice=True)
+    p, true = curve.probability(tested.heat), tested.true
+    found = scores("lattice", p, tested)
+    if spots is not None:
+        tested = seen(VALIDATION, lattice=False)
+        lone = spots.probability(tested.heat, tested.prominence)
+        found += scores("isolated", lone, tested)
+        p, true = np.concatenate([p, lone]), np.concatenate([true, tested.true])
     card = model.card.model_copy(
         update={
-            "calibration": calibration,
-            "reliability": _reliability(
-                np.concatenate(list(p.values())), np.concatenate([v.true for v in seen.values()])
-            ),
-            "scores": {k: v for kind in seen for k, v in _scores(kind, p[kind], seen[kind])}
-            | class_scores(model, recipe, patches),
+            "calibration": Calibration(lattice=curve, isolated=spots),
+            "reliability": reliability(p, true),
+            "scores": dict(found) | class_scores(model, recipe, patches),
         }
     )
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
@@ -102,7 +106,7 @@ def _uncalibrated(recipe: TrainingRecipe, weights: bytes, commit: str) -> Model:
         classes=tuple(ColumnClass(**c.model_dump()) for c in recipe.classes),
         halo_px=HALO,
         least_heat=LEAST_HEAT,
-        calibration=Calibration(lattice=line, isolated=line),
+        calibration=Calibration(lattice=line, isolated=None),
         reliability=Reliability(
             stated=(), observed=(), counts=(), expected_calibration_error=float("inf")
         ),
@@ -131,88 +135,3 @@ def _export(network: torch.nn.Module, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
-
-
-@dataclass(frozen=True)
-class Maxima:
-    """Heat (N,) and truth (N,) of all maxima in seeded patches, and the true columns in all."""
-
-    heat: Floats
-    true: NDArray[np.bool_]
-    columns: int
-
-
-def _maxima(
-    model: Model, recipe: TrainingRecipe, stream: int, count: int, *, lattice: bool
-) -> Maxima:
-    """Run the model over patches with lattices, or over all others."""
-    heats, trues, columns = [], [], 0
-    last = recipe.phases[-1]
-    _, isolated, nothing = last.world.kinds
-    rest = isolated + nothing
-    shares = (1.0, 0.0, 0.0) if lattice else (0.0, isolated / rest, nothing / rest)
-    world = replace(last.world.world(recipe.class_names), kinds=shares)
-    for i in range(count):
-        # numbers beyond those of the patches that choose the best weights
-        key = (last.seed, stream, 10**6 + i, int(lattice))
-        frame, xy, _ = patch(np.random.default_rng(key), recipe.size, world)
-        found = maxima(model, shown(frame, world), lattice=lattice)
-        order = np.argsort(-found.p)
-        heats.append(found.p[order])
-        trues.append(_claim(found.xy[order], xy))
-        columns += len(xy)
-    return Maxima(np.concatenate(heats), np.concatenate(trues), columns)
-
-
-def _scores(kind: str, p: Floats, seen: Maxima) -> list[tuple[str, float]]:
-    """Precision, recall and F1 at p = 0.5."""
-    called = p >= 0.5
-    hits, count = int((seen.true & called).sum()), int(called.sum())
-    return [
-        (f"{kind}_precision", round(hits / max(count, 1), 4)),
-        (f"{kind}_recall", round(hits / max(seen.columns, 1), 4)),
-        (f"{kind}_f1", round(2 * hits / max(count + seen.columns, 1), 4)),
-    ]
-
-
-def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]:
-    """Give each true column to the strongest maximum within `radius` px."""
-    true = np.zeros(len(points), dtype=bool)
-    if len(points) == 0 or len(xy) == 0:
-        return true
-    free = np.ones(len(xy), dtype=bool)
-    near = cKDTree(xy).query_ball_point(points, radius)
-    for i, candidates in enumerate(near):
-        open_ones = [j for j in candidates if free[j]]
-        if open_ones:
-            best = min(open_ones, key=lambda j: float(np.sum((xy[j] - points[i]) ** 2)))
-            free[best], true[i] = False, True
-    return true
-
-
-def _calibrate(seen: Maxima, groups: int = 40) -> Curve:
-    """Fit p(heat): the share of true columns in groups of equal number, made monotonic."""
-    heat, true = seen.heat, seen.true
-    if len(heat) < 2 * groups:  # a trial run: nothing to learn from
-        return Curve(heat=(0.0, 1.0), p=(0.0, 1.0))
-    order = np.array_split(np.argsort(heat), groups)
-    centre = np.array([heat[group].mean() for group in order])
-    share = np.array([true[group].mean() for group in order])
-    weight = np.array([len(group) for group in order], dtype=float)
-    fitted = isotonic_regression(share, weights=weight).x.clip(0.0, 0.9999)
-    return Curve(heat=tuple(centre.round(4)), p=tuple(fitted.round(4)))
-
-
-def _reliability(p: Floats, true: NDArray[np.bool_], bins: int = 10) -> Reliability:
-    index = np.minimum((p * bins).astype(int), bins - 1)
-    used = [b for b in range(bins) if np.any(index == b)]
-    stated = [float(p[index == b].mean()) for b in used]
-    observed = [float(true[index == b].mean()) for b in used]
-    counts = [int((index == b).sum()) for b in used]
-    gap = np.abs(np.array(stated) - observed) @ np.array(counts) / max(len(p), 1)
-    return Reliability(
-        stated=tuple(np.round(stated, 4)),
-        observed=tuple(np.round(observed, 4)),
-        counts=tuple(counts),
-        expected_calibration_error=round(float(gap), 4),
-    )

@@ -79,8 +79,9 @@ def recipe_for(
             *(ClassSettings(name=n, species=n) for n in names),
             ClassSettings(name=VACANCY, vacant=True),
         ),
-        phases=(TrainingPhase(seed=seed, steps=STEPS, learning_rate=5e-4, fold=True, world=world),),
+        phases=(TrainingPhase(seed=seed, steps=STEPS, learning_rate=8e-4, fold=True, world=world),),
         batch=8,
-        class_weight=0.15,
+        size=96,
+        class_weight=0.5,
         validation_batches=32,
     )

@@ -1,0 +1,182 @@
+"""Which model of the zoo knows the lattice of an image, and what it says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from atomscope.columns import DEFECTS, conform
+from atomscope.detect.choose import View
+from atomscope.detect.label import Labels, label_frame
+from atomscope.models.store import Model, load, names
+from atomscope.recipe import Recipe
+from atomscope.species.identify import fit_lattices
+from atomscope.types import Image
+
+if TYPE_CHECKING:
+    from atomscope.lattice import Lattice
+
+AUTO = "auto"
+SQUARE, HEXAGONAL = 90.0, 120.0
+DEGREES = 4.0  # how far an angle may be off: drift and scan errors
+STRETCH = 1.08  # and the ratio of two equal edges
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model of the zoo for one image, and the reason; no name where none fits."""
+
+    name: str | None
+    why: str
+
+
+def choose_model(lattice: Lattice | None, atoms: pd.DataFrame, pixel_size: float | None) -> Choice:
+    """Choose the model with classes that fits the lattice of a frame.
+
+    Args:
+        lattice: Lattice of the frame, if it has one.
+        atoms: Its columns, with intensities, in the order of the lattice's.
+        pixel_size: Å per px, or None.
+    """
+    if lattice is None:
+        return Choice(None, "no lattice")
+    if pixel_size is None:
+        return Choice(None, "pixel size unknown: give --pixel-size or --model")
+    cell = _cell(lattice, pixel_size)
+    found = f"{cell.a:.2f} × {cell.b:.2f} Å, {cell.angle:.0f}°, {cell.sites} sites"
+    weaker = _brightness(lattice, atoms)
+    honeycomb = cell.equal and abs(cell.angle - HEXAGONAL) < DEGREES and cell.sites == 2
+    square = cell.equal and abs(cell.angle - SQUARE) < DEGREES
+    rules = {
+        "graphene": honeycomb and 2.33 < cell.a < 2.60 and weaker > 0.8,
+        "tmd": honeycomb and 3.0 < cell.a < 3.7 and weaker < 0.85,
+        "perovskite": square and 3.7 < cell.a < 4.2 and _centred(lattice),
+        "dumbbell": cell.sites == 2 and 1.15 < cell.spacing < 1.7 and 9 < cell.area < 19,
+    }
+    name = next((name for name, fits in rules.items() if fits), None)
+    return Choice(name, f"lattice {found}" if name else f"no model knows this lattice: {found}")
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A primitive cell: edges and shortest column spacing in Å, angle in degrees, sites."""
+
+    a: float
+    b: float
+    angle: float
+    area: float
+    spacing: float
+    sites: int
+
+    @property
+    def equal(self) -> bool:
+        """Whether the edges are equal."""
+        return max(self.a, self.b) / min(self.a, self.b) < STRETCH
+
+
+def _cell(lattice: Lattice, pixel_size: float) -> _Cell:
+    vectors = lattice.vectors * pixel_size
+    a, b = (float(edge) for edge in np.linalg.norm(vectors, axis=1))
+    angle = float(np.degrees(np.arccos(np.clip(vectors[0] @ vectors[1] / (a * b), -1, 1))))
+    area = float(abs(np.linalg.det(vectors)))
+    return _Cell(a, b, angle, area, lattice.spacing * pixel_size, len(lattice.basis))
+
+
+def _brightness(lattice: Lattice, atoms: pd.DataFrame) -> float:
+    """Median intensity of the weaker of the first two sublattices in units of the other's."""
+    intensity = atoms["intensity"].to_numpy(float)
+    typical = [
+        float(np.nanmedian(intensity[lattice.sublattice == site]))
+        for site in range(min(len(lattice.basis), 2))
+        if np.isfinite(intensity[lattice.sublattice == site]).any()
+    ]
+    return min(typical) / max(typical) if len(typical) == 2 and max(typical) > 0 else 1.0
+
+
+def _centred(lattice: Lattice) -> bool:
+    """Whether a site lies in the middle between four of another."""
+    away = np.abs((lattice.basis - lattice.basis[0]) % 1 - 0.5).max(1)
+    return bool((away < 0.08).any())
+
+
+def detector_for(plan: Recipe, image: Image) -> str:
+    """Return the detector that the recipe asks for, or the one for the kind of image."""
+    if plan.detect.model != AUTO:
+        return plan.detect.model
+    return "stm" if image.modality == "stm" and "stm" in names() else "universal"
+
+
+def labelled(
+    image: Image, atoms: pd.DataFrame, plan: Recipe, detector: Model, view: View
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+    """Let a model with classes name the columns, where one knows the lattice.
+
+    Returns:
+        The atoms with label and label_p, the empty sites, and for the run card which model
+        was used and why.
+    """
+    none = conform(pd.DataFrame(), DEFECTS)
+    if plan.detect.model != AUTO:
+        if not detector.card.classes:
+            return atoms, none, {"model": None, "why": "chosen by the user"}
+        choice = Choice(plan.detect.model, "chosen by the user")
+    else:
+        first = atoms[atoms["frame"] == 0]
+        lattice = fit_lattices(first).get(0) if len(first) else None
+        choice = choose_model(lattice, first, image.pixel_size)
+        if choice.name not in names():
+            choice = Choice(None, choice.why)
+    facts = {"model": choice.name, "why": choice.why}
+    if choice.name is None:
+        return atoms, none, facts
+    return *label_all(image, atoms, load(choice.name), view), facts
+
+
+def label_all(
+    image: Image, atoms: pd.DataFrame, model: Model, view: View
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the table with label and label_p filled, and the table of empty sites.
+
+    Where a class says what a column is made of and nothing else does, species follows.
+    """
+    tables, empty = [], []
+    for index in range(image.n_frames):
+        rows = atoms[atoms["frame"] == index]
+        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        found = label_frame(image.frame(index), model, view, xy)
+        tables.append(_labelled(rows, found, model))
+        empty.append(_vacancies(index, found, model, image.pixel_size))
+    return pd.concat(tables, ignore_index=True), pd.concat(empty, ignore_index=True)
+
+
+def _labelled(rows: pd.DataFrame, found: Labels, model: Model) -> pd.DataFrame:
+    classes = model.card.classes
+    names = np.array([*(c.name for c in classes), ""], dtype=object)[found.label]
+    species = np.array([*(c.species for c in classes), ""], dtype=object)[found.label]
+    told = (species != "") & (rows["species"].to_numpy() == "") & (found.p >= 0.5)
+    return rows.assign(
+        label=names,
+        label_p=found.p,
+        species=np.where(told, species, rows["species"]),
+        species_p=np.where(told, found.p, rows["species_p"]),
+    )
+
+
+def _vacancies(frame: int, found: Labels, model: Model, pixel_size: float | None) -> pd.DataFrame:
+    count = len(found.vacant)
+    columns: dict[str, Any] = {
+        "frame": frame,
+        "defect": np.arange(count),
+        "name": np.array([c.name for c in model.card.classes], dtype=object)[found.vacant_label],
+        "x_px": found.vacant[:, 0],
+        "y_px": found.vacant[:, 1],
+        "p": found.vacant_p,
+        "rule": f"model {model.card.name}",
+        "known": True,
+    }
+    if pixel_size is not None:
+        columns |= {"x": columns["x_px"] * pixel_size, "y": columns["y_px"] * pixel_size}
+    return conform(pd.DataFrame(columns), DEFECTS)
