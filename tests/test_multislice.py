@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from ase import Atoms
 from atomscope.errors import MissingExtraError, UsageError
 from atomscope.simulate import multislice
 from atomscope.simulate.crystals import project
+from atomscope.simulate.incoherent import TYPICAL, FastModel, View, fit
 from atomscope.simulate.materials import material
 from atomscope.simulate.multislice import Microscope, Scan
 from atomscope.simulate.slabs import columns_of_cell, oriented
 
+KNOWN = FastModel(1.5, 0.45, 0.15, 2.2)
 FAST = Microscope(60e3, 25.0, detectors={"HAADF": (50.0, 120.0), "ABF": (12.5, 25.0)})
 # Three heavy atoms in a cell without any symmetry: no turn brings it onto its mirror image.
 CHIRAL = Atoms("AuAgCu", [(1.5, 1.2, 2), (5.9, 1.8, 2), (2.4, 4.6, 2)], cell=(8.0, 6.5, 4.0))
@@ -163,6 +166,39 @@ class TestCells:
             oriented(material("Si").atoms, (0, 0, 0))
         with pytest.raises(UsageError, match="layer"):
             oriented(material("graphene").atoms, (1, 0, 0))
+
+
+class TestFastModel:
+    """The fit of the fast model finds what an image was made with."""
+
+    @staticmethod
+    def view(gain=1.0, offset=0.0, numbers=((42,), (16, 16)), seed=1):
+        rng = np.random.default_rng(seed)
+        grid = np.stack(np.meshgrid(np.arange(9), np.arange(9)), -1).reshape(-1, 2)
+        xy = grid * 8.0 - 2 + rng.uniform(-0.8, 0.8, grid.shape)
+        kinds = tuple(numbers[i % len(numbers)] for i in range(len(xy)))
+        blank = View(np.zeros((60, 60), np.float32), xy, kinds, 0.25)
+        return replace(blank, frame=gain * blank.drawn(KNOWN) + offset)
+
+    def test_it_finds_the_model(self):
+        found = fit([self.view()])
+        np.testing.assert_allclose(found, KNOWN, rtol=0.05)
+        assert self.view().correlation(found) > 0.99999
+
+    def test_gain_and_offset_have_no_say(self):
+        np.testing.assert_allclose(
+            fit([self.view(gain=3e-4, offset=2e-3)]), fit([self.view()]), rtol=0.02
+        )
+
+    def test_columns_that_are_all_alike_tell_no_exponent(self):
+        found = fit([self.view(numbers=((6,),))])
+        assert found.exponent == TYPICAL
+        np.testing.assert_allclose(found[1:], KNOWN[1:], rtol=0.05)
+
+    def test_a_wrong_model_correlates_less(self):
+        view = self.view()
+        for change in ({"exponent": 1.2}, {"sigma": 0.7}, {"tail": -0.2}):
+            assert view.correlation(KNOWN._replace(**change)) < 0.999
 
 
 class TestErrors:
