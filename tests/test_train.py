@@ -81,3 +81,46 @@ def test_unknown_keys_are_refused(tmp_path):
     path.write_text("name: x\nstepps: 4\n")
     with pytest.raises(UsageError, match="stepps"):
         TrainingRecipe.load(path)
+
+
+def test_a_network_with_classes_is_shipped_and_sorts_columns(tmp_path):
+    from atomscope.models import store
+    from atomscope.train.settings import ClassSettings, HostSettings, WorldSettings
+    from atomscope.train.ship import ship
+
+    world = WorldSettings(
+        kinds=(1.0, 0.0, 0.0), hosts=(HostSettings(structure="1H-WS2", sites={"W": "W"}),)
+    )
+    recipe = TINY.model_copy(
+        update={
+            "classes": (ClassSettings(name="W", species="W"), ClassSettings(name="none")),
+            "phases": (TrainingPhase(steps=6, fold=True, world=world),),
+        }
+    )
+    weights = loop.train(recipe, tmp_path / "run", workers=0)
+    card = ship(recipe, weights, tmp_path / "model", commit="none", patches=3)
+    assert [c.name for c in card.classes] == ["W", "none"]
+    assert set(card.scores) >= {"f1 W", "f1 none", "lattice_f1"}
+    model = store.load(str(tmp_path / "model"))
+    label = model.run(np.zeros((2, 32, 48), dtype=np.float32)).label
+    np.testing.assert_allclose(label.sum(0), 1, atol=1e-5)
+    # sites without a class are not learned, so all that is seen is of the first class
+    assert label[0].mean() > 0.5
+
+
+def test_fine_tuning_starts_from_the_shipped_weights(tmp_path):
+    from safetensors.torch import load_file
+
+    from atomscope.models.normalise import normalise
+    from atomscope.models.store import load
+    from atomscope.models.unet import Exported, UNet
+    from atomscope.train.start import start_weights
+
+    network = UNet(folded=True, widths=(32, 64, 96, 128))
+    network.load_state_dict(load_file(start_weights("universal", tmp_path)))
+    frame = normalise(np.random.default_rng(2).normal(size=(64, 80)).astype(np.float32))
+    with torch.no_grad():
+        heat, offset = Exported(network).eval()(torch.from_numpy(frame)[None])
+    maps = load("universal").run(frame)
+    np.testing.assert_allclose(heat[0, 0].numpy(), maps.heat, atol=1e-4)
+    np.testing.assert_allclose(offset[0].numpy(), maps.offset, atol=1e-3)

@@ -25,6 +25,32 @@ def norm_block(
     return nn.Sequential(convolution, norm, nn.ReLU(inplace=True))
 
 
+class ClassHead(nn.Module):
+    """Logits of classes, four pixels each, from the network's features and the frame itself.
+
+    Classes differ by brightness next to their neighbours', which features that were learned to
+    find columns of any brightness have forgotten.
+
+    Args:
+        features: Channels of the features at half resolution.
+        classes: Number of classes.
+    """
+
+    def __init__(self, features: int, classes: int, width: int = 48) -> None:
+        """Build the layers."""
+        super().__init__()
+        self.first = nn.Conv2d(features + 8, width, 3, 1, 1)
+        self.second = nn.Conv2d(width, width, 3, 1, 2, dilation=2)
+        self.last = nn.Conv2d(width, 4 * classes, 3, 1, 1)
+
+    def forward(self, features: Tensor, frame: Tensor) -> Tensor:
+        """Return logits (B, 4 classes, y/2, x/2)."""
+        seen = torch.cat([features, functional.pixel_unshuffle(frame, 2)], 1)
+        hidden = torch.relu(self.second(torch.relu(self.first(seen))))
+        logits: Tensor = self.last(hidden)
+        return logits
+
+
 class UNet(nn.Module):
     """Maps a normalised frame (B, 2, y, x) to maps (B, 3 + classes, y, x).
 
@@ -56,7 +82,7 @@ class UNet(nn.Module):
         self.up3, self.up2, self.up1 = (nn.Conv2d(i, o, 1) for i, o in ((d, c), (c, b), (b, a)))
         self.dec3, self.dec2, self.dec1 = block(c, c), block(b, b), block(a, a)
         self.head = nn.Conv2d(a, 12, 3, 1, 1)
-        self.classes = nn.Conv2d(a, 4 * classes, 3, 1, 1) if classes else None
+        self.classes = ClassHead(a, classes) if classes else None
         with torch.no_grad():
             self.head.bias[:4] = -3.0  # columns are rare: start from a low heat
 
@@ -71,7 +97,7 @@ class UNet(nn.Module):
         half = self.dec1(half + _double(self.up1(quarter)))
         maps = self.head(half)
         if self.classes is not None:
-            maps = torch.cat([maps, self.classes(half)], 1)
+            maps = torch.cat([maps, self.classes(half, frame)], 1)
         full: Tensor = functional.pixel_shuffle(maps, 2)
         return full
 

@@ -49,6 +49,7 @@ class World:
         hosts: Structures with classes; where there are any, all lattices are drawn from them.
         changes: How sites of these structures become others.
         clean: Stored noise-free frames; where there are any, all lattices are cut from them.
+        sigma: Range of the columns' width in lattices, in units of the shortest spacing.
         modality: How scenes are imaged: by a scanned beam, or by a tip.
     """
 
@@ -63,6 +64,7 @@ class World:
     hosts: tuple[Host, ...] = ()
     changes: tuple[Change, ...] = ()
     clean: tuple[Clean, ...] = ()
+    sigma: tuple[float, float] = (0.13, 0.43)
     modality: str = "stem"
 
 
@@ -84,7 +86,7 @@ def patch(rng: np.random.Generator, size: int = 128, world: World | None = None)
     if kind == "lattice" and world.clean:
         return _stored(rng, size, spacing, world)
     if kind == "lattice":
-        sigma = spacing * rng.uniform(0.13, 0.43)
+        sigma = spacing * rng.uniform(*world.sigma)
         scene = _crystal(rng, size, spacing, world)
     else:
         sigma = float(np.clip(np.exp(rng.normal(np.log(1.6), 0.28)), 0.8, 3.6))
@@ -109,7 +111,7 @@ def patches(
 
 def _stored(rng: np.random.Generator, size: int, spacing: float, world: World) -> Patch:
     """Cut a lattice from a stored frame and record it as the others."""
-    sigma = max(spacing * rng.uniform(0.13, 0.43), 0.75)
+    sigma = max(spacing * rng.uniform(*world.sigma), 0.75)
     peaks, scene, sigma = view(rng, size, spacing, sigma, world.clean)
     snr = float(np.exp(rng.uniform(*np.log(world.snr))))
     clean = _surrounded(rng, peaks, sigma)

@@ -51,7 +51,7 @@ def calibrate_classes(network: UNet, recipe: TrainingRecipe) -> None:
 
     optimiser.step(loss)
     with torch.no_grad():
-        head = network.classes
+        head = network.classes.last
         head.weight *= slope
         head.bias *= slope
         head.bias += shift.repeat_interleave(4)  # four pixels of the shuffle per class

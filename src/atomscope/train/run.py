@@ -32,6 +32,9 @@ FIELDS = (
 )
 
 
+HEAD_START = 4.0  # learning rate of a new head, in units of that of the trained rest
+
+
 class Losses(NamedTuple):
     """Cross-entropy of the heat, mean error of the offsets (px), cross-entropy of the classes."""
 
@@ -92,7 +95,10 @@ def _train_phase(
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
-    optimiser = torch.optim.AdamW(network.parameters(), lr=phase.learning_rate, weight_decay=1e-4)
+    new = [p for name, p in network.named_parameters() if name.startswith("classes.")]
+    old = [p for name, p in network.named_parameters() if not name.startswith("classes.")]
+    groups = [{"params": old, "share": 1.0}, {"params": new, "share": HEAD_START}]
+    optimiser = torch.optim.AdamW(groups, lr=phase.learning_rate, weight_decay=1e-4)
     state = _resume(out, network, mean, optimiser)
     batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps)
     loader = DataLoader(
@@ -103,7 +109,7 @@ def _train_phase(
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
-            group["lr"] = phase.learning_rate * _schedule(step / phase.steps)
+            group["lr"] = group["share"] * phase.learning_rate * _schedule(step / phase.steps)
         losses = _losses(network, _to(batch, device), phase.balance, rarity, short)
         loss = _total(recipe, losses)
         optimiser.zero_grad(set_to_none=True)

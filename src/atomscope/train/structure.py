@@ -65,7 +65,8 @@ def recipe_for(
     )
     world = WorldSettings(
         kinds=(0.94, 0.0, 0.06),
-        snr=(5.0, 80.0),
+        snr=(6.0, 80.0),
+        sigma=(0.14, 0.33),
         hosts=(HostSettings(structure=name_or_path, zone=zone, sites={n: n for n in names}),),
         changes=changes,
     )
@@ -79,9 +80,9 @@ def recipe_for(
             *(ClassSettings(name=n, species=n) for n in names),
             ClassSettings(name=VACANCY, vacant=True),
         ),
-        phases=(TrainingPhase(seed=seed, steps=STEPS, learning_rate=8e-4, fold=True, world=world),),
+        phases=(TrainingPhase(seed=seed, steps=STEPS, learning_rate=6e-4, fold=True, world=world),),
         batch=8,
         size=96,
-        class_weight=0.5,
+        class_weight=1.0,
         validation_batches=32,
     )
