@@ -35,26 +35,26 @@ def weights(path):
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
     whole = loop.train(TINY, tmp_path / "whole", workers=0)
-    checkpoint = loop._checkpoint
+    checkpoint = loop.save_checkpoint
 
     def stop_after_saving(*arguments):
         checkpoint(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_checkpoint", stop_after_saving)
+    monkeypatch.setattr(loop, "save_checkpoint", stop_after_saving)
     with pytest.raises(KeyboardInterrupt):
         loop.train(TINY, tmp_path / "parts", workers=0)
-    monkeypatch.setattr(loop, "_checkpoint", checkpoint)
+    monkeypatch.setattr(loop, "save_checkpoint", checkpoint)
     parts = loop.train(TINY, tmp_path / "parts", workers=0)
     first, second = weights(whole), weights(parts)
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
 def test_a_folder_belongs_to_one_recipe(tmp_path):
-    loop._claim(tmp_path, TINY)
-    loop._claim(tmp_path, TINY)
+    loop.claim(tmp_path, TINY.model_dump_json())
+    loop.claim(tmp_path, TINY.model_dump_json())
     with pytest.raises(UsageError, match="another recipe"):
-        loop._claim(tmp_path, TINY.model_copy(update={"batch": 5}))
+        loop.claim(tmp_path, TINY.model_copy(update={"batch": 5}).model_dump_json())
 
 
 def test_shipped_folder_loads_and_is_checked(tmp_path):
@@ -124,3 +124,32 @@ def test_fine_tuning_starts_from_the_shipped_weights(tmp_path):
     maps = load("universal").run(frame)
     np.testing.assert_allclose(heat[0, 0].numpy(), maps.heat, atol=1e-4)
     np.testing.assert_allclose(offset[0].numpy(), maps.offset, atol=1e-3)
+
+
+def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):
+    from atomscope.models.unet import UNet
+    from atomscope.train.checkpoint import fill, plain
+
+    small, large = (UNet((16, 16, 16, w), folded=True) for w in (16, 32))
+    fill(small, plain(small), tmp_path)
+    with pytest.raises(UsageError, match="another architecture") as caught:
+        fill(small, plain(large), tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="another architecture"):
+        fill(UNet((16, 16, 16, 16), folded=True, classes=2), plain(small), tmp_path)
+
+
+def test_a_full_disc_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
+    from atomscope.train import checkpoint
+
+    loop.train(TINY, tmp_path, workers=0)
+    before = (tmp_path / "phase-1" / "last.safetensors").read_bytes()
+
+    def full(tensors, path):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space"):
+        checkpoint.save({}, tmp_path / "phase-1" / "last.safetensors")
+    assert (tmp_path / "phase-1" / "last.safetensors").read_bytes() == before

@@ -54,16 +54,24 @@ def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> Non
     # drawing processes must not fight with the training for the cores
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
+        from atomscope.plot import curves
         from atomscope.train.run import train
         from atomscope.train.ship import ship
     except ImportError as error:
         raise MissingExtraError(
             f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
         ) from error
-    weights = train(
-        plan, out, workers=resources.workers, threads=resources.threads, device=resources.device
-    )
-    card = ship(plan, weights, out / "model", commit=_commit())
+    try:
+        weights = train(
+            plan, out, workers=resources.workers, threads=resources.threads, device=resources.device
+        )
+        card = ship(plan, weights, out / "model", commit=_commit())
+        curves(sorted(out.glob("phase-*/metrics.csv")), out / "curves.png")
+    except OSError as error:
+        raise UsageError(
+            f"{out}: cannot be written ({error.strerror or error}); make room there and start the "
+            "same command again: the run goes on from its last checkpoint."
+        ) from error
     print(f"{out / 'model'}: {card.scores}")
 
 

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from atomscope.errors import UsageError
 from atomscope.models.unet import UNet, fold
+from atomscope.train.checkpoint import claim, fill, plain, record, resume, save, save_checkpoint
 from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches, class_balance
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
 from atomscope.train.start import start_weights
-
-FIELDS = (
-    "step",
-    "train_loss",
-    "validation_loss",
-    "heat_loss",
-    "offset_px",
-    "class_loss",
-    "seconds",
-)
-
 
 HEAD_START = 4.0  # learning rate of a new head, in units of that of the trained rest
 
@@ -64,7 +51,7 @@ def train(
         UsageError: `out` holds the run of another recipe.
     """
     out.mkdir(parents=True, exist_ok=True)
-    _claim(out, recipe)
+    claim(out, recipe.model_dump_json(indent=1))
     torch.set_num_threads(max(1, threads))
     weights = start_weights(recipe.start, out) if recipe.start else None
     for number, phase in enumerate(recipe.phases, start=1):
@@ -91,15 +78,16 @@ def _train_phase(
     if start is not None:
         state = load_file(start, device=device)
         # a new head starts from its own random weights
-        network.load_state_dict(fold(state) if phase.fold else state, strict=not recipe.classes)
+        new = ("classes.",) if recipe.classes else ()
+        fill(network, fold(state) if phase.fold else state, start, new=new)
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
-    new = [p for name, p in network.named_parameters() if name.startswith("classes.")]
+    head = [p for name, p in network.named_parameters() if name.startswith("classes.")]
     old = [p for name, p in network.named_parameters() if not name.startswith("classes.")]
-    groups = [{"params": old, "share": 1.0}, {"params": new, "share": HEAD_START}]
+    groups = [{"params": old, "share": 1.0}, {"params": head, "share": HEAD_START}]
     optimiser = torch.optim.AdamW(groups, lr=phase.learning_rate, weight_decay=1e-4)
-    state = _resume(out, network, mean, optimiser)
+    state = resume(out, network, mean, optimiser)
     batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps)
     loader = DataLoader(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
@@ -123,13 +111,13 @@ def _train_phase(
             total = float(_total(recipe, losses))
             seconds = time.monotonic() - started
             each = [float(loss) for loss in losses]
-            _record(out, (step, running / recipe.validate_every, total, *each, seconds))
+            record(out, (step, running / recipe.validate_every, total, *each, seconds))
             running = 0.0
             if total < state["best"]:
                 state["best"] = total
-                save_file(_plain(mean.module), out / "best.safetensors")
+                save(plain(mean.module), out / "best.safetensors")
             state.update(step=step, seconds=seconds)
-            _checkpoint(out, state, network, mean, optimiser)
+            save_checkpoint(out, state, network, mean, optimiser)
     return out / "best.safetensors"
 
 
@@ -198,66 +186,3 @@ def _validate(
 def _to(batch: Batch, device: str) -> Batch:
     frames, heat, offset, near, label = (tensor.to(device) for tensor in batch)
     return frames, heat, offset, near, label
-
-
-def _plain(network: torch.nn.Module) -> dict[str, Tensor]:
-    return {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
-
-
-def _claim(out: Path, recipe: TrainingRecipe) -> None:
-    """Bind the folder to one recipe, so that no run goes on with another's weights."""
-    note, text = out / "recipe.json", recipe.model_dump_json(indent=1)
-    if note.exists() and json.loads(note.read_text()) != json.loads(text):
-        raise UsageError(f"{out} holds a run of another recipe; give a new folder with -o.")
-    note.write_text(text)
-
-
-def _record(out: Path, row: tuple[float, ...]) -> None:
-    path = out / "metrics.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(FIELDS)
-        writer.writerow([f"{value:.6g}" for value in row])
-
-
-def _checkpoint(
-    out: Path,
-    state: dict[str, Any],
-    network: torch.nn.Module,
-    mean: AveragedModel,
-    optimiser: torch.optim.Optimizer,
-) -> None:
-    """Write all that a resumed run needs; the state file last, so that it is never ahead."""
-    tensors = {f"network.{k}": v for k, v in _plain(network).items()}
-    tensors |= {f"mean.{k}": v for k, v in _plain(mean).items()}
-    for number, slots in optimiser.state_dict()["state"].items():
-        tensors |= {
-            f"optimiser.{number}.{k}": v.cpu().contiguous().clone() for k, v in slots.items()
-        }
-    save_file(tensors, out / "last.tmp")
-    (out / "last.tmp").replace(out / "last.safetensors")
-    (out / "state.json").write_text(json.dumps(state))
-
-
-def _resume(
-    out: Path, network: torch.nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer
-) -> dict[str, Any]:
-    """Load the last checkpoint, if there is one, and return step, best loss and seconds."""
-    if not (out / "state.json").exists():
-        return {"step": 0, "best": float("inf"), "seconds": 0.0}
-    tensors = load_file(out / "last.safetensors")
-
-    def part(name: str) -> dict[str, Tensor]:
-        return {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(name + ".")}
-
-    network.load_state_dict(part("network"))
-    mean.load_state_dict(part("mean"))
-    slots: dict[int, dict[str, Tensor]] = {}
-    for key, value in part("optimiser").items():
-        number, slot = key.split(".", 1)
-        slots.setdefault(int(number), {})[slot] = value
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
-    state: dict[str, Any] = json.loads((out / "state.json").read_text())
-    return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import warnings
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def ship(
     """
     network = UNet(recipe.widths, folded=True, classes=len(recipe.classes))
     network.load_state_dict(fold(load_file(weights)))
+    final, folder = folder, folder.with_name(f".{folder.name}.part")
     folder.mkdir(parents=True, exist_ok=True)
     network.eval()
     calibrate_classes(network, recipe)
@@ -90,6 +92,9 @@ def ship(
     )
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "card.yaml").write_text(text, encoding="utf-8")
+    if final.exists():
+        shutil.rmtree(final)
+    folder.rename(final)
     return card
 
 
