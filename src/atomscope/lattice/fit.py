@@ -31,7 +31,7 @@ class Lattice:
     """The lattice of the largest grain of a frame.
 
     Attributes:
-        vectors: Mean primitive vectors as rows, px, shape (2, 2), reduced: |a| ≤ |b|, 90° to 120°.
+        vectors: Mean primitive vectors as rows, px, shape (2, 2), reduced (see `reduce_cell`).
         origin: Mean position (px) of sublattice 0 in cell (0, 0), shape (2,).
         basis: Fractional positions of the sublattices, shape (B, 2); the first is at 0.
         sublattice: Of each atom, -1 where it is not of this lattice, shape (N,).

@@ -17,7 +17,7 @@ NEAR = 20  # neighbours that are looked at
 _LEAST = 3  # of them must be indexed before a point is
 _STIFF = 0.5  # cells²: pull of the local vectors towards the mean ones
 _PATCH = (64, 250)  # points among which the sites of the cell are looked for
-_BENT = 0.25  # largest relative change of the vectors within a grain: a turn of 14 degrees
+_BENT = 0.17  # largest relative change of the vectors within a grain: a turn of 10 degrees
 _CLOSE = 8  # nearest neighbours that vouch for a point
 _COMPANY = 0.35  # least share of these with an index: a corner of a grain has it
 _ROUGH = 0.5  # of the reach: largest rms deviation around a point; at random it is 0.7
@@ -160,11 +160,13 @@ def germinate(xy: Floats, tree: cKDTree, vectors: Floats, start: int, tol: float
 def deviations(xy: Floats, near: Ints, crystal: Crystal) -> Floats:
     """Return how far each point lies from the lattice that its neighbours show, without itself.
 
-    In px, shape (N, 2); NaN without an index or with too few neighbours.
+    In px, shape (N, 2); NaN without an index, with too few neighbours, or where these show
+    another orientation.
     """
     result = np.full(xy.shape, np.nan)
     member, local = _members(xy, near, crystal)
-    result[member] = xy[member] - local.positions(crystal.coordinates[member])
+    off = xy[member] - local.positions(crystal.coordinates[member])
+    result[member] = np.where(local.resembles(crystal.vectors)[:, None], off, np.nan)
     return result
 
 

@@ -66,9 +66,9 @@ def primitive(xy: Floats, tree: cKDTree, tol: float) -> tuple[Floats, Bools] | N
 def reduce_cell(vectors: Floats) -> tuple[Floats, Ints]:
     """Return the reduced cell (Lagrange and Gauss) and the change of basis.
 
-    |a| ≤ |b|, the angle between them 90° to 120°; a points to the right as far as vectors of the
-    same length allow, and b lies clockwise of it on the screen (x right, y down: positive
-    determinant).
+    |a| ≤ |b|, the angle between them 60° to 120°, the obtuse one where there is a choice; a points
+    to the right as far as vectors of the same length allow, and b lies clockwise of it on the
+    screen (x right, y down: positive determinant).
 
     Returns:
         Vectors as rows, shape (2, 2), and M, shape (2, 2), integer, with new = M @ old.
@@ -82,20 +82,26 @@ def reduce_cell(vectors: Floats) -> tuple[Floats, Ints]:
             break
         shear = np.array([[1, 0], [-times, 1]])
         short, change = shear @ short, shear @ change
-    # Among vectors that are equally short the choice is by direction alone.
-    turns = [np.array(t) for t in ([1, 0], [0, 1], [1, 1], [1, -1])]
-    turns += [-t for t in turns]
-    lengths = {tuple(t): float(np.hypot(*(t @ short))) for t in turns}
-    least = min(lengths.values())
-    first = [t for t in turns if lengths[tuple(t)] <= _TIE * least]
-    a = max(first, key=lambda t: (t @ short)[0] / lengths[tuple(t)])
-    area = abs(np.linalg.det(short))
-    pairs = [t for t in turns if np.linalg.det([a @ short, t @ short]) > 0.5 * area]
-    pairs = [t for t in pairs if abs(a[0] * t[1] - a[1] * t[0]) == 1]
-    obtuse = [t for t in pairs if (a @ short) @ (t @ short) <= 0.02 * least**2]
-    b = min(obtuse or pairs, key=lambda t: lengths[tuple(t)])
-    turn = np.array([a, b], dtype=np.int64)
+    turn = _turn(short)
     return turn @ short, turn @ change
+
+
+def _turn(short: Floats) -> Ints:
+    """Of all pairs of the shortest vectors: an obtuse one, with a farthest to the right."""
+    steps = np.array([[1, 0], [0, 1], [1, 1], [1, -1]])
+    steps = np.concatenate([steps, -steps])
+    vectors = steps @ short
+    length = np.hypot(*vectors.T)
+    i, j = (k.ravel() for k in np.indices((8, 8)))
+    cross = steps[i, 0] * steps[j, 1] - steps[i, 1] * steps[j, 0]
+    good = cross == (1 if np.linalg.det(short) > 0 else -1)
+    good &= length[i] <= _TIE * length.min()
+    i, j = i[good], j[good]
+    shortest = length[j] <= _TIE * length[j].min()
+    obtuse = np.sum(vectors[i] * vectors[j], axis=1) <= 0.02 * length.min() ** 2
+    right = vectors[i, 0] / length[i]
+    best = np.lexsort((right, obtuse, shortest))[-1]
+    return np.asarray(steps[[i[best], j[best]]])
 
 
 def _candidates(sample: Floats, xy: Floats, tree: cKDTree, tol: float) -> Floats:
@@ -121,7 +127,7 @@ def _candidates(sample: Floats, xy: Floats, tree: cKDTree, tol: float) -> Floats
     for peak in peaks:
         vector = peak
         for _ in range(3):
-            members = heap.query_ball_point(vector, tol)
+            members = heap.query_ball_point(vector, 0.5 * tol)
             vector = between[members].mean(axis=0) if members else vector
         if all(np.hypot(*(vector - other)) > tol for other in found):
             found.append(vector)

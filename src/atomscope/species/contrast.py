@@ -1,31 +1,35 @@
 """Names for classes of brightness: Z-contrast with a free exponent.
 
 The mean of a class is a common factor times the strength of its formula, the sum of Z^n; each
-class may be off by some percent (channelling, tilt). Factor, exponent n and offsets are fitted
-together with the mixture, from many starts. Different namings that explain the data about as
-well share the probability, so that what cannot be known stays unknown.
+class may be off by some percent (channelling, tilt). Every way to give formulas to the classes, in
+order of brightness, is weighed: how well one factor and one exponent serve all, which elements
+are missing, which classes go without a name. Namings that serve about as well share the
+probability, so that what cannot be known stays unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
-from scipy.special import logsumexp
 
 from atomscope.formula import Formula
-from atomscope.species.mixture import Data, Floats, Ints, Mixture, iterate
+from atomscope.species.mixture import Data, Floats, Ints, Mixture, normalised, reweighted
 
 EXPONENT = 1.64  # Krivanek et al., Nature 464, 571 (2010), 60 to 200 mrad
 _EXPONENT_ERROR = 0.15  # other detector angles
 EXPONENTS = (1.2, 2.1)
 _OFFSET = 0.06  # relative standard deviation of a class from the power law
-_ABSENT = np.log(20.0)  # in favour of a naming in which every named element is there
-_WIDE = 0.12  # relative spread of the classes to begin with, so that each finds its atoms
-_ODD = 0.01
-_SAMPLE = 1500  # atoms that choose among the starts
-_CLOSE = 12.0  # in log probability: namings farther below the best are dropped
+# Log odds, by judgement: a named element is missing once in 20 images, a formula of an element
+# that is there otherwise once in 2. A class of something not named turns up once in 10; images are
+# made of what is named for the most part.
+_ABSENT, _ABSENT_FORMULA, _NAMELESS, _NAMELESS_SHARE = np.log(20.0), np.log(2.0), np.log(10.0), 12.0
+_RARE = 0.002  # share of a formula without a class, to begin with
+_OWN = 0.9  # chance that an atom is what is named for want of a class, and not out of place
+_CLOSE = 8.0  # in log odds: namings farther below the best are dropped
+_MOST = 50  # namings that are worked out
 
 
 @dataclass(frozen=True)
@@ -36,22 +40,40 @@ class Naming:
         p: Probability of each formula, shape (N, E); the rest is something else.
         exponent: Of Z, in the best naming.
         mean: Intensity of each formula there, in units of the data, shape (E,).
+        classes: Formula of each free class there, -1 for none, shape (K,).
         rivals: Probability of each naming, best first.
     """
 
     p: Floats
     exponent: float
     mean: Floats
+    classes: Ints
     rivals: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class _Law:
-    """log mean = factor + log strength(exponent) + offset, and minus log prior of it."""
+    """The power law through some named classes.
 
-    log_mean: Floats
+    Attributes:
+        factor: Logarithm of the intensity of hydrogen.
+        exponent: Of Z.
+        cost: Minus log prior of exponent and offsets.
+        error: Standard errors of factor (at the middle of the classes) and exponent.
+        middle: Slope of log strength by exponent there.
+    """
+
+    factor: float
     exponent: float
     cost: float
+    error: tuple[float, float]
+    middle: float
+
+    def predict(self, formula: Formula) -> tuple[float, float]:
+        """Intensity of a formula, and its relative error."""
+        arm = formula.slope(self.exponent) - self.middle
+        variance = self.error[0] ** 2 + (arm * self.error[1]) ** 2 + _OFFSET**2
+        return float(np.exp(self.factor) * formula.strength(self.exponent)), float(variance**0.5)
 
 
 def name_classes(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Naming:
@@ -59,97 +81,130 @@ def name_classes(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Nami
 
     Args:
         data: All atoms.
-        free: Classes fitted without names; they tell where to start.
+        free: Classes fitted without names, ascending.
         formulas: What the columns may be.
     """
-    some = data.take(np.argsort(data.y, kind="stable")[:: max(1, len(data.y) // _SAMPLE)])
-    kept: dict[tuple[int, ...], tuple[float, Mixture]] = {}
-    for start in _starts(data, free, formulas):
-        mixture = iterate(some, start, steps=25, means=lambda m, i: _means(m, i, formulas))
-        score, signature = _judge(some, mixture, free, formulas)
-        if signature not in kept or score > kept[signature][0]:
-            kept[signature] = (score, mixture)
-    best = max(score for score, _ in kept.values())
-    size = len(data.y) / len(some.y)
-    final = []
-    for score, mixture in kept.values():
-        if size * (score - best) > -5 * _CLOSE:
-            whole = iterate(data, mixture, steps=25, means=lambda m, i: _means(m, i, formulas))
-            final.append((*_judge(data, whole, free, formulas), whole))
-    scores = np.array([score for score, _, _ in final])
-    chance = np.exp(scores - logsumexp(scores))
-    p = sum(c * m.posterior(data)[:, :-1] for c, (_, _, m) in zip(chance, final, strict=True))
-    winner = final[int(np.argmax(scores))][2]
-    law = _law(winner.mean, _information(data, winner), formulas)
+    share = free.posterior(data)
+    weight = share[:, :-1].mean(axis=0)
+    error = 1 / np.sqrt(np.maximum(_information(data, free, share), 1e-12))
+    maps = [(_cost(m, free.mean, error, weight, formulas), m) for m in _maps(weight, formulas)]
+    maps.sort(key=lambda pair: pair[0])
+    maps = [m for m in maps[:_MOST] if m[0] < maps[0][0] + 2 * _CLOSE]
+    odd = data.take(share[:, -1] > 0.5)
+    found = [_with_names(data, free, error, formulas, which) for _, which in maps]
+    # Atoms of no class speak for the names that explain them; a single dopant does.
+    score = np.array([
+        float(normalised(mixture.log_terms(odd))[1].sum()) - cost
+        for (cost, _), (mixture, _) in zip(maps, found, strict=True)
+    ])  # fmt: skip
+    keep = np.flatnonzero(score > score.max() - _CLOSE)
+    chance = normalised(score[None, keep])[0][0]
+    p = np.zeros((len(data.y), len(formulas)))
+    for c, k in zip(chance, keep, strict=True):
+        p += c * _of_formulas(found[k][0].judged_by_others(data), maps[k][1], len(formulas))
+    best = int(np.argmax(score))
+    which, (mixture, law) = maps[best][1], found[best]
+    mean = np.array([mixture.mean[_columns(which, len(formulas))[e]] for e in range(len(formulas))])
     rivals = tuple(sorted((float(c) for c in chance), reverse=True))
-    return Naming(np.asarray(p), law.exponent, winner.mean, rivals)
-
-
-def _starts(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Iterator[Mixture]:
-    """One mixture for each class taken as each formula, at several exponents."""
-    count = len(formulas)
-    weight = np.full((data.groups, count + 1), (1 - _ODD) / count)
-    weight[:, -1] = _ODD
-    for exponent in (1.3, EXPONENT, 2.0):
-        strength = np.array([f.strength(exponent) for f in formulas])
-        for mean in free.mean:
-            for one in strength:
-                yield Mixture(mean / one * strength, _WIDE, weight)
-
-
-def _means(mean: Floats, information: Floats, formulas: Sequence[Formula]) -> Floats:
-    return np.exp(_law(mean, information, formulas).log_mean)
-
-
-def _law(mean: Floats, information: Floats, formulas: Sequence[Formula]) -> _Law:
-    """Most probable factor, exponent and offsets, given free means of the classes."""
-    log_mean = np.log(mean)
-    weight = 1 / (1 / np.maximum(information, 1e-12) + _OFFSET**2)
-    exponent = EXPONENT
-    for _ in range(4):
-        strength = np.log([f.strength(exponent) for f in formulas])
-        slope = np.array([f.slope(exponent) for f in formulas])
-        middle = np.average(slope, weights=weight)
-        left = log_mean - strength
-        left -= np.average(left, weights=weight)
-        along = slope - middle
-        prior = 1 / _EXPONENT_ERROR**2
-        step = (weight * along) @ left + prior * (EXPONENT - exponent)
-        step /= (weight * along) @ along + prior
-        exponent = float(np.clip(exponent + step, *EXPONENTS))
-    strength = np.log([f.strength(exponent) for f in formulas])
-    factor = np.average(log_mean - strength, weights=weight)
-    offset = (log_mean - strength - factor) * weight * _OFFSET**2
-    cost = 0.5 * np.sum((offset / _OFFSET) ** 2)
-    cost += 0.5 * ((exponent - EXPONENT) / _EXPONENT_ERROR) ** 2
-    return _Law(factor + strength + offset, exponent, float(cost))
-
-
-def _information(data: Data, mixture: Mixture) -> Floats:
-    """Fisher information on the logarithm of each mean, shape (K,)."""
-    variance = data.error[:, None] ** 2 + (mixture.spread * mixture.mean) ** 2
-    share = mixture.posterior(data)[:, :-1]
-    return np.asarray((share / variance).sum(axis=0) * mixture.mean**2)
-
-
-def _judge(
-    data: Data, mixture: Mixture, free: Mixture, formulas: Sequence[Formula]
-) -> tuple[float, tuple[int, ...]]:
-    """Log probability of a naming, and what it calls each of the free classes."""
-    share = mixture.posterior(data)
-    law = _law(mixture.mean, _information(data, mixture), formulas)
-    held = share[:, :-1].sum(axis=0)
-    named = frozenset[int]().union(*(f.elements for f in formulas))
-    there = frozenset[int]().union(
-        *(f.elements for f, count in zip(formulas, held, strict=True) if count >= 1)
-    )
-    score = float(logsumexp(mixture.log_terms(data), axis=1).sum())
-    score -= law.cost + _ABSENT * len(named - there)
-    classes = free.posterior(data)[:, :-1]
-    return score, tuple(int(k) for k in (classes.T @ share).argmax(axis=1))
+    return Naming(p, law.exponent, mean, which, rivals)
 
 
 def decided(p: Floats, least: float) -> Ints:
-    """Return the most probable formula of each atom, -1 where none reaches `least`."""
+    """Return the most probable column of each row, -1 where none is above `least`."""
     best = p.argmax(axis=1)
     return np.where(p[np.arange(len(p)), best] > least, best, -1)
+
+
+def _maps(weight: Floats, formulas: Sequence[Formula]) -> Iterator[Ints]:
+    """Every way to give formulas to classes by brightness; some classes may go without."""
+    order = np.argsort([f.strength(EXPONENT) for f in formulas], kind="stable")
+    for count in range(1, min(len(weight), len(formulas)) + 1):
+        for some in combinations(range(len(weight)), count):
+            for chosen in combinations(order, count):
+                which = np.full(len(weight), -1)
+                which[list(some)] = chosen
+                yield which
+
+
+def _cost(
+    which: Ints, mean: Floats, error: Floats, weight: Floats, formulas: Sequence[Formula]
+) -> float:
+    """Minus log prior of a naming."""
+    named = which >= 0
+    law = _law(mean[named], error[named], [formulas[k] for k in which[named]])
+    nameless = _NAMELESS * np.sum(~named) + _NAMELESS_SHARE * weight[~named].sum()
+    return float(law.cost + nameless + _missing(set(which[named].tolist()), formulas))
+
+
+def _missing(there: set[int], formulas: Sequence[Formula]) -> float:
+    """Minus log prior of the formulas that are not there."""
+    elements = frozenset[int]().union(*(formulas[k].elements for k in there))
+    absent = [f for k, f in enumerate(formulas) if k not in there]
+    lost = frozenset[int]().union(*(f.elements for f in absent)) - elements
+    kin = sum(not (f.elements - elements) for f in absent)
+    return float(_ABSENT * len(lost) + _ABSENT_FORMULA * kin)
+
+
+def _with_names(
+    data: Data, free: Mixture, error: Floats, formulas: Sequence[Formula], which: Ints
+) -> tuple[Mixture, _Law]:
+    """The classes, and behind them one where the law puts each formula that has none.
+
+    Where such a formula is as bright as a class that lives on another sublattice (SeS like Mo, on
+    the sites of S), atoms are rather this formula than an atom out of place.
+    """
+    named = which >= 0
+    law = _law(free.mean[named], error[named], [formulas[k] for k in which[named]])
+    lone = [f for k, f in enumerate(formulas) if k not in which]
+    places = np.array([law.predict(f) for f in lone]).reshape(-1, 2)
+    weight, rare = free.weight.copy(), np.full((data.groups, len(lone)), _RARE)
+    for column, (place, off) in enumerate(places):
+        near = np.abs(np.log(free.mean / place)) < 2 * off
+        given = np.where(near & (weight[:, :-1] < 0.5), _OWN * weight[:, :-1], 0.0)
+        weight[:, :-1] -= given
+        rare[:, column] += given.sum(axis=1)
+    mixture = Mixture(
+        np.concatenate([free.mean, places[:, 0]]),
+        np.concatenate([free.spread, np.hypot(free.spread.max(), places[:, 1])]),
+        np.concatenate([weight[:, :-1], rare, weight[:, -1:]], axis=1),
+    )
+    return (reweighted(data, mixture) if lone else mixture), law
+
+
+def _columns(which: Ints, count: int) -> list[int]:
+    """Column of each formula in the mixture of `_with_names`."""
+    lone = iter(range(len(which), len(which) + count))
+    place = {int(e): k for k, e in enumerate(which) if e >= 0}
+    return [place[e] if e in place else next(lone) for e in range(count)]
+
+
+def _of_formulas(share: Floats, which: Ints, count: int) -> Floats:
+    return share[:, _columns(which, count)]
+
+
+def _law(mean: Floats, error: Floats, formulas: Sequence[Formula]) -> _Law:
+    """Most probable factor and exponent, given means of classes and their relative errors."""
+    log_mean = np.log(mean)
+    weight = 1 / (error**2 + _OFFSET**2)
+    prior = 1 / _EXPONENT_ERROR**2
+    exponent = EXPONENT
+    for _ in range(4):
+        left = log_mean - np.log([f.strength(exponent) for f in formulas])
+        slope = np.array([f.slope(exponent) for f in formulas])
+        middle = float(np.average(slope, weights=weight))
+        left -= np.average(left, weights=weight)
+        bend = weight * (slope - middle)
+        certain = float(bend @ (slope - middle)) + prior
+        step = (bend @ left + prior * (EXPONENT - exponent)) / certain
+        exponent = float(np.clip(exponent + step, *EXPONENTS))
+    left = log_mean - np.log([f.strength(exponent) for f in formulas])
+    factor = float(np.average(left, weights=weight))
+    cost = np.sum(weight * (left - factor) ** 2) + prior * (exponent - EXPONENT) ** 2
+    errors = (float(weight.sum() ** -0.5), certain**-0.5)
+    return _Law(factor, exponent, 0.5 * float(cost), errors, middle)
+
+
+def _information(data: Data, mixture: Mixture, share: Floats) -> Floats:
+    """Fisher information on the logarithm of each mean, shape (K,)."""
+    _, variance = mixture.distance(data)
+    return np.asarray((share[:, :-1] / variance).sum(axis=0) * mixture.mean**2)

@@ -8,13 +8,11 @@ how much of each they hold. An even background takes what fits nowhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -25,7 +23,13 @@ _SPREAD_WORTH = 20.0  # so many atoms
 _ODD = 0.01  # share of atoms that fit nowhere, to begin with
 _APART = 2.5  # least distance of two classes in standard deviations of a typical atom
 _FEWEST = 3.0  # atoms of a class
-_SAMPLE = 6000  # atoms that the number of classes is chosen by
+_TAIL = 0.01  # share of atoms whose fit went wrong, with an error larger
+_WIDER = 3.0  # by this factor
+_EVER = 0.1  # atoms of each class and of none that are taken to be in every frame
+_ROUNDS = 5
+_STILL = 0.02  # change of the log likelihood below which nothing moves any more
+_SAMPLE = 4000  # atoms that choose the number of classes
+_PLACES = (0.003, 0.015, 0.05, 0.15, 0.35, 0.65, 0.85, 0.95, 0.985, 0.997)  # quantiles
 
 
 @dataclass(frozen=True)
@@ -50,100 +54,89 @@ class Data:
         """Return the data of some atoms."""
         return replace(self, y=self.y[rows], error=self.error[rows], group=self.group[rows])
 
+    def held(self, share: Floats) -> Floats:
+        """Sum the shares of atoms in classes (N, K) over each group, shape (G, K)."""
+        held = np.zeros((self.groups, share.shape[1]))
+        for k, column in enumerate(share.T):
+            held[:, k] = np.bincount(self.group, column, self.groups)
+        return held
+
 
 @dataclass(frozen=True)
 class Mixture:
     """Classes of brightness.
 
     Attributes:
-        mean: Of each class, ascending where fitted freely, shape (K,).
-        spread: Relative spread within a class.
+        mean: Of each class, shape (K,).
+        spread: Relative spread within each class, shape (K,).
         weight: Share of each class in each group, the last column for what fits nowhere,
             shape (G, K + 1).
         log_likelihood: Of the data it was fitted to.
     """
 
     mean: Floats
-    spread: float
+    spread: Floats
     weight: Floats
     log_likelihood: float = -np.inf
 
     def log_terms(self, data: Data) -> Floats:
         """Logarithm of weight times density of each class for each atom, shape (N, K + 1)."""
-        variance = data.error[:, None] ** 2 + (self.spread * self.mean) ** 2
-        log_normal = -0.5 * (
-            (data.y[:, None] - self.mean) ** 2 / variance + np.log(2 * np.pi * variance)
-        )
+        return self.log_density(data) + np.log(np.maximum(self.weight, 1e-300))[data.group]
+
+    def log_density(self, data: Data) -> Floats:
+        """Logarithm of the density of each class, and of what fits nowhere, shape (N, K + 1)."""
+        square, variance = self.distance(data)
+        log_normal = -0.5 * (square + np.log(2 * np.pi * variance))
+        # log of the sum of a normal density and a low, wide one: fits go wrong at times
+        wide = np.log(_TAIL / (1 - _TAIL) / _WIDER) + 0.5 * square * (1 - _WIDER**-2)
+        log_class = log_normal + np.log(1 - _TAIL) + np.logaddexp(0, wide)
         odd = np.full((len(data.y), 1), np.log(data.density))
-        with np.errstate(divide="ignore"):
-            return np.concatenate([log_normal, odd], axis=1) + np.log(self.weight)[data.group]
+        return np.concatenate([log_class, odd], axis=1)
+
+    def distance(self, data: Data) -> tuple[Floats, Floats]:
+        """Squared distance of atoms and classes in variances, and these, both (N, K)."""
+        variance = data.error[:, None] ** 2 + (self.spread * self.mean) ** 2
+        return (data.y[:, None] - self.mean) ** 2 / variance, variance
 
     def posterior(self, data: Data) -> Floats:
         """Probability of each class, and of none, shape (N, K + 1)."""
-        terms = self.log_terms(data)
-        return np.asarray(np.exp(terms - logsumexp(terms, axis=1, keepdims=True)))
+        return normalised(self.log_terms(data))[0]
+
+    def judged_by_others(self, data: Data) -> Floats:
+        """Return the posterior with weights to which the atom itself does not contribute.
+
+        Else a single odd atom would make its own class likely on its sublattice.
+        """
+        density = self.log_density(data)
+        share = self.posterior(data)
+        for _ in range(_ROUNDS):
+            others = data.held(share)[data.group] - share + _one_more(share)
+            share, _ = normalised(density + np.log(others))
+        return share
 
 
-Means = Callable[[Floats, Floats], Floats]
+def normalised(terms: Floats) -> tuple[Floats, Floats]:
+    """Probabilities from log odds (N, K), and the logarithm of what they were divided by, (N,)."""
+    top = terms.max(axis=1)
+    share = np.exp(terms - top[:, None])
+    total = share.sum(axis=1)
+    return share / total[:, None], top + np.log(total)
 
 
-def iterate(data: Data, start: Mixture, *, steps: int, means: Means | None = None) -> Mixture:
-    """Expectation and maximisation.
-
-    Args:
-        data: What is fitted.
-        start: To begin with.
-        steps: At most.
-        means: From the free means of the classes and their information on the logarithm, both
-            (K,), those that the model allows; free by default.
-    """
-    mixture, last = start, -np.inf
-    for _ in range(steps):
-        terms = mixture.log_terms(data)
-        total = logsumexp(terms, axis=1)
-        now = float(total.sum())
-        share = np.exp(terms - total[:, None])
-        mixture = replace(_maximised(data, mixture, share, means), log_likelihood=now)
-        if abs(now - last) < 1e-4 * (1 + 1e-3 * abs(now)):
-            break
-        last = now
-    return mixture
-
-
-def _maximised(data: Data, old: Mixture, share: Floats, means: Means | None) -> Mixture:
-    inner = share[:, :-1]
-    own = (old.spread * old.mean) ** 2
-    variance = data.error[:, None] ** 2 + own
-    pull = own / variance
-    true = old.mean + pull * (data.y[:, None] - old.mean)
-    left = pull * data.error[:, None] ** 2
-    count = inner.sum(axis=0)
-    # The weighted mean converges at once, whatever the ratio of error to spread.
-    precision = (inner / variance).sum(axis=0)
-    known = precision > 1e-300
-    mean = old.mean.copy()
-    mean[known] = ((inner / variance).T @ data.y)[known] / precision[known]
-    mean = np.maximum(mean, 1e-6)
-    if means is not None:
-        mean = means(mean, precision * mean**2)
-    square = (inner * ((true - mean) ** 2 + left)).sum(axis=0) / mean**2
-    spread = np.sqrt((square.sum() + _SPREAD_WORTH * _SPREAD**2) / (count.sum() + _SPREAD_WORTH))
-    held = np.zeros_like(old.weight)
-    np.add.at(held, data.group, share)
-    # Each group counts one more atom, shared as in the whole frame.
-    whole = (share.sum(axis=0) + 1e-3) / (len(data.y) + 1e-3 * share.shape[1])
-    weight = (held + whole) / (held.sum(axis=1, keepdims=True) + 1)
-    return Mixture(mean, float(spread), weight)
-
-
-def fit_mixture(data: Data) -> Mixture:
+def fit_mixture(data: Data, start: Mixture | None = None) -> Mixture:
     """Fit classes of brightness; their number by the Bayesian information criterion.
 
     Classes are added one at a time where atoms fit worst. Classes nearer to each other than
     2.5 standard deviations of an atom, or of fewer than three atoms, are refused.
+
+    Args:
+        data: What is fitted.
+        start: Classes to begin with; their number stays. Found from the data by default.
     """
-    some = data.take(_sample(data))
-    best = iterate(some, _start(some, np.array([np.median(some.y)])), steps=60)
+    if start is not None:
+        return _iterate(data, start, steps=20)
+    some = data.take(sample(data))
+    best = _iterate(some, _single(some), steps=60)
     while len(best.mean) < _MOST:
         options = [m for m in _with_one_more(some, best) if _sound(some, m)]
         winner = max(options, key=lambda m: m.log_likelihood, default=None)
@@ -151,40 +144,88 @@ def fit_mixture(data: Data) -> Mixture:
             break
         best = winner
     order = np.argsort(best.mean)
-    columns = [*order, len(order)]
-    best = replace(best, mean=best.mean[order], weight=best.weight[:, columns])
-    return iterate(data, best, steps=20)
+    best = replace(best, mean=best.mean[order], weight=best.weight[:, [*order, len(order)]])
+    return _iterate(data, best, steps=20)
 
 
-def _sample(data: Data) -> Ints:
+def reweighted(data: Data, mixture: Mixture) -> Mixture:
+    """Return the mixture with the shares of its classes fitted, and nothing else."""
+    for _ in range(_ROUNDS):
+        share = mixture.posterior(data)
+        mixture = replace(mixture, weight=_weights(data, share))
+    return mixture
+
+
+def sample(data: Data) -> Ints:
     """Every k-th atom by brightness: the same whatever the order of the rows."""
     order = np.lexsort((data.group, data.error, data.y))
     return order[:: max(1, len(order) // _SAMPLE)]
 
 
-def _start(data: Data, mean: Floats) -> Mixture:
-    weight = np.full((data.groups, len(mean) + 1), (1 - _ODD) / len(mean))
-    weight[:, -1] = _ODD
-    return Mixture(mean, _SPREAD, weight)
+def _iterate(data: Data, start: Mixture, *, steps: int) -> Mixture:
+    """Expectation and maximisation, until the likelihood stands still."""
+    mixture, last = start, -np.inf
+    for _ in range(steps):
+        share, total = normalised(mixture.log_terms(data))
+        now = float(total.sum())
+        mixture = replace(_maximised(data, mixture, share), log_likelihood=now)
+        if abs(now - last) < _STILL * (1 + 1e-4 * len(data.y)):
+            break
+        last = now
+    return mixture
+
+
+def _maximised(data: Data, old: Mixture, share: Floats) -> Mixture:
+    square, variance = old.distance(data)
+    # atoms in the tail of a class do not move it
+    inner = share[:, :-1] / (1 + _TAIL / _WIDER * np.exp(np.minimum(0.44 * square, 50)))
+    own = (old.spread * old.mean) ** 2
+    pull = own / variance
+    true = old.mean + pull * (data.y[:, None] - old.mean)
+    left = pull * data.error[:, None] ** 2
+    # The weighted mean converges at once, whatever the ratio of error to spread.
+    precision = (inner / variance).sum(axis=0)
+    known = precision > 1e-300
+    mean = old.mean.copy()
+    mean[known] = ((inner / variance).T @ data.y)[known] / precision[known]
+    mean = np.maximum(mean, 1e-6)
+    scatter = (inner * ((true - mean) ** 2 + left)).sum(axis=0) / mean**2
+    count = inner.sum() + _SPREAD_WORTH
+    spread = np.sqrt((scatter.sum() + _SPREAD_WORTH * _SPREAD**2) / count)
+    return Mixture(mean, np.full(len(mean), spread), _weights(data, share))
+
+
+def _weights(data: Data, share: Floats) -> Floats:
+    weight = data.held(share) + _one_more(share)
+    return np.asarray(weight / weight.sum(axis=1, keepdims=True))
+
+
+def _one_more(share: Floats) -> Floats:
+    """One atom, shared among the classes as all atoms are, and a little of each."""
+    return np.asarray((share.sum(axis=0) + _EVER) / (len(share) + _EVER * share.shape[1]))
+
+
+def _single(data: Data) -> Mixture:
+    weight = np.tile([1 - _ODD, _ODD], (data.groups, 1))
+    return Mixture(np.array([np.median(data.y)]), np.array([_SPREAD]), weight)
 
 
 def _with_one_more(data: Data, old: Mixture) -> list[Mixture]:
     """Mixtures with one class more, from several places of the new one."""
-    fit = logsumexp(old.log_terms(data), axis=1)
+    _, fit = normalised(old.log_terms(data))
     worst = data.y[fit <= np.quantile(fit, 0.1)]
-    places = np.quantile(data.y, [0.005, 0.02, 0.06, 0.15, 0.3, 0.5, 0.7, 0.85, 0.94, 0.98, 0.995])
-    places = np.concatenate([places, np.quantile(worst, [0.1, 0.3, 0.5, 0.7, 0.9])])
-    results = []
-    for place in places:
-        if place <= 0:
-            continue
-        mean = np.append(old.mean, place)
-        share = np.full((data.groups, 1), 0.1)
-        weight = np.concatenate([0.9 * old.weight[:, :-1], share, 0.9 * old.weight[:, -1:]], axis=1)
-        weight /= weight.sum(axis=1, keepdims=True)
-        results.append(iterate(data, Mixture(mean, old.spread, weight), steps=8))
+    places = np.quantile(data.y, _PLACES)
+    places = np.concatenate([places, np.quantile(worst, [0.1, 0.5, 0.9])])
+    share = np.full((data.groups, 1), 0.1)
+    weight = np.concatenate([0.9 * old.weight[:, :-1], share, 0.9 * old.weight[:, -1:]], axis=1)
+    weight /= weight.sum(axis=1, keepdims=True)
+    spread = np.append(old.spread, old.spread[0])
+    results = [
+        _iterate(data, Mixture(np.append(old.mean, place), spread, weight), steps=8)
+        for place in places[places > 0]
+    ]
     results.sort(key=lambda m: -m.log_likelihood)
-    return [iterate(data, m, steps=60) for m in results[:3]]
+    return [_iterate(data, m, steps=60) for m in results[:2]]
 
 
 def _sound(data: Data, mixture: Mixture) -> bool:
@@ -192,16 +233,13 @@ def _sound(data: Data, mixture: Mixture) -> bool:
     share = mixture.posterior(data)[:, :-1]
     if share.sum(axis=0).min() < _FEWEST:
         return False
+    error = (share * data.error[:, None] ** 2).sum(axis=0) / share.sum(axis=0)
+    width = np.sqrt(error + (mixture.spread * mixture.mean) ** 2)
     order = np.argsort(mixture.mean)
-    for a, b in pairwise(order):
-        width = [
-            np.sqrt(np.average(data.error**2, weights=share[:, k] + 1e-12)
-                    + (mixture.spread * mixture.mean[k]) ** 2)
-            for k in (a, b)
-        ]  # fmt: skip
-        if mixture.mean[b] - mixture.mean[a] < _APART * 0.5 * (width[0] + width[1]):
-            return False
-    return True
+    return all(
+        mixture.mean[b] - mixture.mean[a] > _APART * 0.5 * (width[a] + width[b])
+        for a, b in pairwise(order)
+    )
 
 
 def _criterion(data: Data, mixture: Mixture) -> float:
