@@ -50,6 +50,7 @@ class World:
         changes: How sites of these structures become others.
         clean: Stored noise-free frames; where there are any, all lattices are cut from them.
         sigma: Range of the columns' width in lattices, in units of the shortest spacing.
+        tidy: Share of the lattices without contamination, supports and uneven thickness.
         modality: How scenes are imaged: by a scanned beam, or by a tip.
     """
 
@@ -65,6 +66,7 @@ class World:
     changes: tuple[Change, ...] = ()
     clean: tuple[Clean, ...] = ()
     sigma: tuple[float, float] = (0.13, 0.43)
+    tidy: float = 0.0
     modality: str = "stem"
 
 
@@ -204,10 +206,13 @@ def _peaks(rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[in
 
 
 def _lattice_image(
-    rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int], _world: World
+    rng: np.random.Generator, scene: Scene, sigma: float, shape: tuple[int, int], world: World
 ) -> Frame:
     """A lattice and what is around it."""
-    return _surrounded(rng, _peaks(rng, scene, sigma, shape), sigma)
+    frame = _peaks(rng, scene, sigma, shape)
+    if world.tidy > 0 and rng.random() < world.tidy:
+        return frame + np.float32(rng.uniform(0.02, 3.0))
+    return _surrounded(rng, frame, sigma)
 
 
 def _surrounded(rng: np.random.Generator, frame: Frame, sigma: float) -> Frame:

@@ -63,6 +63,7 @@ class WorldSettings(_Strict):
     isolated_snr: Range = Field((2.5, 80.0), description="SNR of isolated atoms")
     support: Range = Field((0.02, 0.3), description="speckle under isolated atoms")
     sigma: Range = Field((0.13, 0.43), description="width of columns in lattices, in spacings")
+    tidy: float = Field(0.0, ge=0, le=1, description="share of lattices on an even background")
     crystals: float = Field(0.0, ge=0, le=1, description="share of named materials in lattices")
     apart: tuple[str, ...] = Field((), description="named materials kept for tests")
     hosts: tuple[HostSettings, ...] = ()

@@ -67,6 +67,7 @@ def recipe_for(
         kinds=(0.94, 0.0, 0.06),
         snr=(6.0, 80.0),
         sigma=(0.14, 0.33),
+        tidy=0.6,
         hosts=(HostSettings(structure=name_or_path, zone=zone, sites={n: n for n in names}),),
         changes=changes,
     )
