@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_matrix, csc_matrix
+from scipy.sparse import dia_matrix
 
 from atomscope.refine.windows import U_POWER, V_POWER, Floats, Ints, Windows
 from atomscope.types import FloatArray
@@ -18,15 +19,17 @@ class Grid:
     Attributes:
         down: Hat functions of the node rows, shape (y, node rows).
         right: Hat functions of the node columns, shape (x, node columns).
+        spacing: Least distance between nodes, px.
     """
 
     down: Floats
     right: Floats
+    spacing: float
 
     @classmethod
     def over(cls, shape: tuple[int, int], spacing: float) -> Grid:
         """Nodes at least `spacing` apart (one node, a constant, along a short axis)."""
-        return cls(_hats(shape[0], spacing), _hats(shape[1], spacing))
+        return cls(_hats(shape[0], spacing), _hats(shape[1], spacing), spacing)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -46,24 +49,43 @@ class Grid:
         """Sums of an image (y, x) times each node's hat, shape (size,)."""
         return np.asarray(self.down.T @ image @ self.right).ravel()
 
-    def normal(self, weight: FloatArray) -> csc_matrix:
+    def normal(self, weight: FloatArray) -> dia_matrix:
         """Sums of weight times products of two hats, shape (size, size)."""
         rows, columns = self.shape
-        index = np.arange(self.size).reshape(rows, columns)
-        parts = []
+        diagonals: dict[int, Floats] = {}
         for e in range(min(2, columns)):
             across = weight @ (self.right[:, : columns - e] * self.right[:, e:])
             for f in range(min(2, rows)):
                 value = (self.down[:, : rows - f] * self.down[:, f:]).T @ across
-                first, last = index[: rows - f, : columns - e], index[f:, e:]
-                parts.append((value, first, last))
-                if e or f:
-                    parts.append((value, last, first))
-                if e and f:
-                    cross, back = index[: rows - f, e:], index[f:, : columns - e]
-                    parts += [(value, cross, back), (value, back, cross)]
-        value, i, j = (np.concatenate([p[k].ravel() for p in parts]) for k in range(3))
-        return coo_matrix((value, (i, j)), shape=(self.size, self.size)).tocsc()
+                # A pair of hats on a diagonal overlaps as much as the pair on the other one.
+                for start in {0, e} if f else {0}:
+                    offset = f * columns + (e if start == 0 else -e)
+                    line = diagonals.setdefault(offset, np.zeros((rows, columns)))
+                    line[: rows - f, start : start + columns - e] += value
+        lines, offsets = [], []
+        for offset, line in diagonals.items():
+            lines.append(line.ravel())
+            offsets.append(-offset)
+            if offset:
+                lines.append(np.roll(line.ravel(), offset))
+                offsets.append(offset)
+        return dia_matrix((np.array(lines), offsets), shape=(self.size, self.size))
+
+    def preconditioner(self, diagonal: Floats) -> Callable[[Floats], Floats]:
+        """Rough inverse of `normal` with a given diagonal (size,): exact for equal weights.
+
+        The matrix of equal weights is a product of those of node rows and node columns; other
+        weights are taken into account by scaling the nodes.
+        """
+        down, right = self.down.T @ self.down, self.right.T @ self.right
+        inverse_down, inverse_right = np.linalg.inv(down), np.linalg.inv(right)
+        scale = np.sqrt(np.multiply.outer(down.diagonal(), right.diagonal()).ravel() / diagonal)
+
+        def apply(values: Floats) -> Floats:
+            scaled = (scale * values).reshape(self.shape)
+            return scale * (inverse_down @ scaled @ inverse_right).ravel()
+
+        return apply
 
     def under(self, windows: Windows) -> tuple[Ints, Floats, Floats]:
         """Nodes that reach into windows no wider than the node spacing.

@@ -1,8 +1,8 @@
 """Covariance of each column, with neighbours and background left free.
 
-The plane is cut into square cells; each cell's columns are taken with all columns of
-the eight cells around it, and the normal matrix of this cluster is factored. What lies
-further away than a cell's edge hardly matters: at three widths between
+The plane is cut into square cells of a few columns. The columns of a cell are taken with all
+within a reach around it and the background nodes under them, and the normal matrix of this
+cluster is factored. What lies further away hardly matters: at three widths between
 neighbours the errors come out within one percent of those of the whole matrix.
 """
 
@@ -12,173 +12,221 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import lapack
 
 from atomscope.refine.normal import Normal
 from atomscope.refine.windows import Floats, Ints
 from atomscope.types import FloatArray
 
-_BATCH = 3_000_000  # matrix entries worked on at a time
+_BATCH = 2_000_000  # matrix entries worked on at a time
+_COLUMNS = 4  # in a cell: smaller clusters cost more time for overhead than for arithmetic
 
 
-@dataclass(frozen=True)
-class Clusters:
-    """Members of each cluster; the columns of the cell itself come last.
-
-    Attributes:
-        members: Columns, right-aligned and padded in front by -1, shape (C, M).
-        inside: Number of columns of the cell itself, shape (C,).
-    """
-
-    members: Ints
-    inside: Ints
-
-
-def marginal(normal: Normal, xy: Floats, edge: float) -> Floats:
+def marginal(normal: Normal, xy: Floats, reach: float) -> Floats:
     """Covariance of each column's parameters, shape (N, p, p); NaN where it has none.
 
-    `edge` is that of a cell in px: columns further apart take no note of each other.
+    Columns further apart than `reach` px take no note of each other.
     """
     count, p = normal.own.shape[:2]
     result = np.full((count, p, p), np.nan)
     if count == 0:
         return result
-    scale = 1 / np.sqrt(np.maximum(np.einsum("nii->ni", normal.own), 1e-300))
-    links = _Links.of(normal, scale)
-    for clusters in _clusters(xy, edge, p):
-        matrix = links.matrices(clusters.members)
-        last = p * int(clusters.inside.max())
-        factor = _cholesky(matrix)[:, -last:, -last:].astype(np.float64)
-        root = np.linalg.inv(factor)
-        inverse = (root.transpose(0, 2, 1) @ root).reshape(len(root), last // p, p, last // p, p)
-        own = np.einsum("cmamb->cmab", inverse)
-        tail = clusters.members[:, -(last // p) :]
-        inside = np.arange(last // p) >= last // p - clusters.inside[:, None]
-        result[tail[inside]] = own[inside]
-    return np.asarray(result * scale[:, :, None] * scale[:, None, :])
+    blocks = _Blocks.of(normal)
+    for clusters in _clusters(normal, xy, reach):
+        inner = p * clusters.inside
+        inverse = np.full((len(inner), int(inner.max()), int(inner.max())), np.nan)
+        for k, matrix in enumerate(blocks.matrices(clusters)):
+            inverse[k, : inner[k], : inner[k]] = _corner_of_inverse(matrix, int(inner[k]))
+        most = int(clusters.inside.max())
+        own = np.einsum("cmamb->cmab", inverse.reshape(-1, most, p, most, p))
+        tail = clusters.slot >= (clusters.total - clusters.inside)[clusters.owner]
+        result[clusters.column[tail]] = own[np.arange(most) < clusters.inside[:, None]]
+    upper = np.triu(result)
+    result = upper + np.triu(upper, 1).transpose(0, 2, 1)
+    return np.asarray(result * blocks.scale[:, :, None] * blocks.scale[:, None, :])
+
+
+def _corner_of_inverse(matrix: FloatArray, size: int) -> FloatArray:
+    """Last rows and columns of the inverse of a symmetric matrix; only its upper triangle.
+
+    Of `matrix` only the lower triangle is read. A matrix that rounding or blocks left out
+    have made indefinite gets a little on its diagonal.
+    """
+    diagonal = np.einsum("ii->i", matrix)
+    for ridge in (0.0, 1e-5, 3e-4, 3e-3, 0.03, 0.3):
+        diagonal += ridge
+        factor, failed = lapack.dpotrf(matrix.T, lower=0, clean=0)  # LAPACK counts by columns
+        if not failed:
+            return np.asarray(lapack.dpotri(factor[-size:, -size:], lower=0)[0])
+    return np.full((size, size), np.nan)
 
 
 @dataclass(frozen=True)
-class _Links:
-    """The normal matrix, scaled to a unit diagonal, as lists that clusters are filled from."""
+class Clusters:
+    """Columns and background nodes of a batch of C clusters; columns as one flat list.
 
+    Attributes:
+        owner: Cluster of each entry, ascending, shape (E,).
+        column: Column of each entry; those of the cell itself come last in their cluster.
+        slot: Place of each entry in its cluster.
+        total: Number of columns of each cluster, shape (C,).
+        inside: Number of columns of the cell itself, shape (C,).
+        corner: Row and column of a cluster's first node, shape (2, C).
+        extent: Number of its node rows and node columns, shape (2, C).
+    """
+
+    owner: Ints
+    column: Ints
+    slot: Ints
+    total: Ints
+    inside: Ints
+    corner: Ints
+    extent: Ints
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """The normal matrix, scaled to a unit diagonal, as lists that clusters are filled from.
+
+    Attributes:
+        scale: Scale of each column's parameters, shape (N, p).
+        own: Blocks of the columns, shape (N, p, p).
+        start: Where the neighbours of a column begin in `other` and `block`, shape (N + 1,).
+        other: Neighbours, shape (2 P,).
+        block: Blocks with them, shape (2 P, p, p).
+        node: Row and column of the first node under each column, shape (2, N).
+        under: Blocks with the nodes, shape (N, p, m).
+        keep: Node rows and node columns under a column.
+        grid: Node rows and node columns of the tile.
+        ground: Matrix of the nodes, by its diagonals: offset to entries by column, (K,).
+    """
+
+    scale: Floats
     own: Floats
     start: Ints
     other: Ints
     block: Floats
-    nodes: Ints
+    node: Ints
     under: Floats
-    ground: Floats
+    keep: tuple[int, int]
+    grid: tuple[int, int]
+    ground: dict[int, Floats]
 
     @classmethod
-    def of(cls, normal: Normal, scale: Floats) -> _Links:
-        count = len(scale)
+    def of(cls, normal: Normal) -> _Blocks:
+        scale = 1 / np.sqrt(np.maximum(np.einsum("nii->ni", normal.own), 1e-300))
         own = normal.own * scale[:, :, None] * scale[:, None, :]
+        diagonal = np.einsum("nii->ni", own)
+        diagonal[diagonal == 0] = 1.0
         i, j = normal.first, normal.second
         cross = normal.cross * scale[i][:, :, None] * scale[j][:, None, :]
         source = np.concatenate([i, j])
         order = np.argsort(source, kind="stable")
         other = np.concatenate([j, i])[order]
         block = np.concatenate([cross, cross.transpose(0, 2, 1)])[order]
-        start = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=count))])
-        ground = normal.ground.toarray()
-        node_scale = 1 / np.sqrt(np.maximum(ground.diagonal(), 1e-300))
-        ground = ground * node_scale * node_scale[:, None]
+        start = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(scale)))])
+        node_scale = 1 / np.sqrt(np.maximum(normal.ground.diagonal(), 1e-300))
         under = normal.under * scale[:, :, None] * node_scale[normal.nodes][:, None, :]
-        return cls(own, start, other, block, normal.nodes, under, ground)
+        ground = {}
+        for offset, line in zip(normal.ground.offsets, normal.ground.data, strict=True):
+            ground[int(offset)] = line * node_scale * np.roll(node_scale, offset)
+        ground[0][ground[0] == 0] = 1.0
+        node = np.stack(np.divmod(normal.nodes[:, 0], normal.grid.shape[1]))
+        keep = (min(3, normal.grid.shape[0]), min(3, normal.grid.shape[1]))
+        return cls(scale, own, start, other, block, node, under, keep, normal.grid.shape, ground)
 
-    def matrices(self, members: Ints) -> FloatArray:
-        """Matrices of clusters: nodes first, then columns; padding is the identity."""
-        batch, most = members.shape
+    def matrices(self, clusters: Clusters) -> Iterator[Floats]:
+        """Lower triangles of the clusters' matrices: nodes first, then columns."""
         p = self.own.shape[1]
-        c, slot = np.nonzero(members >= 0)
-        column = members[c, slot]
-        place = np.full((batch, len(self.own)), -1, dtype=np.int64)
-        place[c, column] = slot
-        nodes, node_place = self._nodes(c, column, batch)
-        ahead = nodes.shape[1]
-        size = ahead + most * p
-        matrix = np.zeros((batch, size, size), dtype=np.float32)
-        both = (nodes[:, :, None] >= 0) & (nodes[:, None, :] >= 0)
-        matrix[:, :ahead, :ahead] = self.ground[nodes[:, :, None], nodes[:, None, :]] * both
+        ahead = clusters.extent.prod(axis=0)
+        size = ahead + p * clusters.total
+        begin = np.concatenate([[0], np.cumsum(size**2)])
+        flat = np.zeros(begin[-1])
+        owner, column = clusters.owner, clusters.column
+        place = ahead[owner] + p * clusters.slot
+        stride = size[owner]
+        row = begin[owner] + place * stride
         axis = np.arange(p)
+        _put(flat, row + place, stride, axis, self.own[column])
+        where = np.full((len(size), len(self.own)), -1, dtype=np.int32)
+        where[owner, column] = place
+        entry, link = _runs(self.start[column], np.diff(self.start)[column])
+        target = where[owner[entry], self.other[link]]
+        earlier = (target >= 0) & (target < place[entry])
+        entry, link, target = entry[earlier], link[earlier], target[earlier]
+        _put(flat, row[entry] + target, stride[entry], axis, self.block[link])
+        self._put_nodes(flat, clusters, begin, size)
+        node = self.node[:, column] - clusters.corner[:, owner]
+        down, right = np.divmod(np.arange(self.under.shape[2]), self.keep[1])
+        wide = clusters.extent[1][owner]
+        offset = wide[:, None] * down + right
+        _put(flat, row + node[0] * wide + node[1], stride, offset[:, None], self.under[column])
+        for k, n in enumerate(size):
+            yield flat[begin[k] : begin[k + 1]].reshape(n, n)
 
-        def rows(which: Ints) -> Ints:
-            return np.asarray(ahead + which[:, None] * p + axis)
-
-        here = rows(slot)
-        matrix[c[:, None, None], here[:, :, None], here[:, None, :]] = self.own[column]
-        repeat = self.start[column + 1] - self.start[column]
-        link = np.arange(repeat.sum()) - np.repeat(np.cumsum(repeat) - repeat, repeat)
-        link += np.repeat(self.start[column], repeat)
-        c2, row = np.repeat(c, repeat), np.repeat(here, repeat, axis=0)
-        target = place[c2, self.other[link]]
-        keep = target >= 0
-        c2, row, there = c2[keep], row[keep], rows(target[keep])
-        matrix[c2[:, None, None], row[:, :, None], there[:, None, :]] = self.block[link[keep]]
-        below = node_place[c[:, None], self.nodes[column]]
-        under = self.under[column]
-        matrix[c[:, None, None], here[:, :, None], below[:, None, :]] = under
-        matrix[c[:, None, None], below[:, :, None], here[:, None, :]] = under.transpose(0, 2, 1)
-        diagonal = np.einsum("cii->ci", matrix)
-        diagonal[diagonal == 0] = 1.0
-        return matrix
-
-    def _nodes(self, c: Ints, column: Ints, batch: int) -> tuple[Ints, Ints]:
-        """Nodes under each cluster, (batch, m) padded by -1, and where each node stands there."""
-        total = len(self.ground)
-        key = np.unique(c[:, None] * total + self.nodes[column])
-        owner, node = key // total, key % total
-        number = np.bincount(owner, minlength=batch)
-        rank = np.arange(len(key)) - np.repeat(np.cumsum(number) - number, number)
-        nodes = np.full((batch, int(number.max(initial=0))), -1, dtype=np.int64)
-        nodes[owner, rank] = node
-        place = np.zeros((batch, total), dtype=np.int64)
-        place[owner, node] = rank
-        return nodes, place
+    def _put_nodes(self, flat: Floats, clusters: Clusters, begin: Ints, size: Ints) -> None:
+        high, wide = clusters.extent
+        owner, number = _runs(np.zeros_like(high), high * wide)
+        down, right = np.divmod(number, wide[owner])
+        columns = self.grid[1]
+        node = (down + clusters.corner[0][owner]) * columns + right + clusters.corner[1][owner]
+        address = begin[owner] + number * size[owner] + number
+        for dy, dx in ((0, 0), (0, -1), (-1, -1), (-1, 0), (-1, 1)):
+            line = self.ground.get(dy * columns + dx)
+            if line is None:
+                continue
+            inside = (down + dy >= 0) & (right + dx >= 0) & (right + dx < wide[owner])
+            to = node[inside] + dy * columns + dx
+            flat[address[inside] + dy * wide[owner[inside]] + dx] = line[to]
 
 
-def _clusters(xy: Floats, edge: float, p: int) -> Iterator[Clusters]:
-    """Batches of clusters of similar size."""
-    cell = np.floor((xy - xy.min(axis=0)) / edge).astype(np.int64) + 1
+def _put(flat: Floats, address: Ints, stride: Ints, across: Ints, blocks: Floats) -> None:
+    """Write blocks (L, p, q) into matrices that lie one behind the other."""
+    rows = address[:, None] + stride[:, None] * np.arange(blocks.shape[1])
+    flat[rows[:, :, None] + across] = blocks
+
+
+def _runs(start: Ints, number: Ints) -> tuple[Ints, Ints]:
+    """Runs of `number` successive integers: which run each belongs to, and the integers."""
+    run = np.repeat(np.arange(len(number)), number)
+    step = np.arange(len(run)) - np.repeat(np.cumsum(number) - number, number)
+    return run, start[run] + step
+
+
+def _clusters(normal: Normal, xy: Floats, reach: float) -> Iterator[Clusters]:
+    """Batches of clusters."""
+    p = normal.own.shape[1]
+    columns = normal.grid.shape[1]
+    low = xy.min(axis=0)
+    area = float(np.prod(xy.max(axis=0) - low))
+    few = min(np.sqrt(_COLUMNS * area / len(xy)), 2 * normal.grid.spacing)
+    edge = max(reach, float(few))
+    cell = np.floor((xy - low) / edge).astype(np.int64) + 1
     stride = int(cell[:, 1].max()) + 2
     key = cell[:, 0] * stride + cell[:, 1]
     order = np.argsort(key, kind="stable")
     cells, start, inside = np.unique(key[order], return_index=True, return_counts=True)
     around = np.array([a * stride + b for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b] + [0])
-    wanted = cells[:, None] + around
-    found = np.minimum(np.searchsorted(cells, wanted), len(cells) - 1)
-    number = np.where(cells[found] == wanted, inside[found], 0)
-    total = number.sum(axis=1)
-    by_size = np.argsort(total, kind="stable")
-    first = 0
-    while first < len(cells):
-        # Sizes grow along the list: judge the batch by where it would end.
-        guess = max(1, _BATCH // (p * int(total[by_size[first]]) + 16) ** 2)
-        last = min(first + guess, len(cells))
-        chosen = by_size[first:last]
-        most = int(total[chosen].max())
-        yield Clusters(_aligned(order, start[found[chosen]], number[chosen], most), inside[chosen])
-        first = last
-
-
-def _aligned(order: Ints, start: Ints, number: Ints, most: int) -> Ints:
-    """Lists of columns of the nine cells, one row per cluster, right-aligned."""
-    members = np.full((len(start), most), -1, dtype=np.int64)
-    end = most - number[:, ::-1].cumsum(axis=1)[:, ::-1]  # where each cell's list begins
-    flat = number.ravel()
-    step = np.arange(flat.sum()) - np.repeat(np.cumsum(flat) - flat, flat)
-    row = np.repeat(np.repeat(np.arange(len(start)), number.shape[1]), flat)
-    members[row, np.repeat(end.ravel(), flat) + step] = order[np.repeat(start.ravel(), flat) + step]
-    return members
-
-
-def _cholesky(matrix: FloatArray) -> FloatArray:
-    """Factor a batch; matrices that rounding made indefinite get a little on their diagonal."""
-    diagonal = np.einsum("cii->ci", matrix)
-    for ridge in (1e-5, 3e-4, 3e-3, 0.03, 0.3):
-        diagonal += ridge
-        try:
-            return np.asarray(np.linalg.cholesky(matrix))
-        except np.linalg.LinAlgError:
+    found = np.minimum(np.searchsorted(cells, cells[:, None] + around), len(cells) - 1)
+    number = np.where(cells[found] == cells[:, None] + around, inside[found], 0)
+    run, place = _runs(start[found].ravel(), number.ravel())
+    owner, column = run // len(around), order[place]
+    centre = low + (np.stack(np.divmod(cells, stride), axis=1) - 0.5) * edge
+    gap = np.maximum(np.abs(xy[column] - centre[owner]) - edge / 2, 0.0)
+    near = np.hypot(gap[:, 0], gap[:, 1]) < reach
+    owner, column = owner[near], column[near]
+    total = np.bincount(owner)
+    first = np.cumsum(total) - total
+    node = np.stack(np.divmod(normal.nodes[:, [0, -1]], columns))[:, column]
+    corner = np.minimum.reduceat(node[:, :, 0], first, axis=1)
+    extent = np.maximum.reduceat(node[:, :, 1], first, axis=1) - corner + 1
+    ends = np.cumsum((extent.prod(axis=0) + p * total) ** 2) // _BATCH
+    slot = np.arange(len(owner)) - first[owner]
+    for batch in range(int(ends[-1]) + 1):
+        c = slice(*np.searchsorted(ends, [batch, batch + 1]))
+        if c.start == c.stop:
             continue
-    return np.broadcast_to(np.full_like(matrix[:1], np.nan), matrix.shape)
+        e = slice(*np.searchsorted(owner, [c.start, c.stop]))
+        yield Clusters(
+            owner[e] - c.start, column[e], slot[e], total[c], inside[c], corner[:, c], extent[:, c]
+        )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import identity
-from scipy.sparse.linalg import splu
 
 from atomscope.refine.background import Grid
 from atomscope.refine.noise import Noise
-from atomscope.refine.normal import Normal, assemble
+from atomscope.refine.normal import Normal, assemble, conjugate_gradients
 from atomscope.refine.windows import E1, LOG_WIDTH, PEAK, Bools, Floats, Windows, X, Y
 from atomscope.types import FloatArray
 
@@ -139,9 +137,14 @@ def resume(scene: Scene, theta: Floats, spread: float) -> State:
     state = State(theta, blank, *rest, spread)
     view = look(scene, state)
     matrix = scene.grid.normal(scene.inner(scene.usable))
-    ridge = 1e-9 * max(float(matrix.diagonal().max()), 1e-300)
-    matrix = matrix + ridge * identity(scene.grid.size, format="csc")
-    ground = splu(matrix).solve(scene.grid.project(scene.inner(view.residual)))
+    diagonal = matrix.diagonal()
+    ridge = 1e-9 * max(float(diagonal.max()), 1e-300)
+    ground = conjugate_gradients(
+        lambda v: matrix @ v + ridge * v,
+        scene.grid.preconditioner(diagonal + ridge),
+        scene.grid.project(scene.inner(view.residual)),
+        1e-6,
+    )
     return replace(state, ground=ground)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import bsr_matrix, csc_matrix, csr_matrix
-from scipy.sparse.linalg import splu
+from scipy.sparse import bsr_matrix, csr_matrix, dia_matrix
 from scipy.spatial import cKDTree
 
 from atomscope.refine.background import Grid
@@ -27,6 +26,7 @@ class Normal:
         nodes: Background nodes under each column, shape (N, m).
         under: Blocks between columns and nodes, shape (N, p, m).
         ground: Matrix of the nodes, shape (K, K).
+        grid: The nodes.
         pull: Weight that draws each log width towards the mean of all.
     """
 
@@ -36,7 +36,8 @@ class Normal:
     cross: Floats
     nodes: Ints
     under: Floats
-    ground: csc_matrix
+    ground: dia_matrix
+    grid: Grid
     pull: float = 0.0
 
     def drawn(self, pull: float, roundness: float) -> Normal:
@@ -83,21 +84,19 @@ class Normal:
         across, down = self._matrices(own)
         ridge = self.ground.diagonal()
         ridge = 1e-6 * ridge + 1e-9 * max(float(ridge.max(initial=0.0)), 1e-300)
-        base = self.ground + csc_matrix(
-            (ridge, (np.arange(len(ridge)),) * 2), shape=down.shape[1:] * 2
-        )
-        factor = splu(base.tocsc())
+        smooth = self.grid.preconditioner(self.ground.diagonal() + ridge)
         split = count * p
 
         def multiply(v: Floats) -> Floats:
             top = across @ v[:split] + down @ v[split:]
             widths = v[LOG_WIDTH:split:p]
             top[LOG_WIDTH::p] -= self.pull / max(count, 1) * (widths.sum() - widths)
-            return np.concatenate([top, down.T @ v[:split] + base @ v[split:]])
+            ground = down.T @ v[:split] + self.ground @ v[split:] + ridge * v[split:]
+            return np.concatenate([top, ground])
 
         def precondition(v: Floats) -> Floats:
-            top = (inverse @ v[:split].reshape(count, p, 1)).ravel()
-            return np.concatenate([top, factor.solve(v[split:])])
+            top = np.einsum("nij,nj->ni", inverse, v[:split].reshape(count, p)).ravel()
+            return np.concatenate([top, smooth(v[split:])])
 
         right = np.concatenate([gradient.ravel(), ground])
         return conjugate_gradients(multiply, precondition, right, tolerance)
@@ -200,7 +199,7 @@ def assemble(
         cross[part] = _cross(theta, count, windows, light, first[part], second[part])
     pad = windows.pad
     ground = grid.normal(weight[pad:-pad, pad:-pad])
-    return Normal(own, first, second, cross, nodes, derivative @ sums, ground)
+    return Normal(own, first, second, cross, nodes, derivative @ sums, ground, grid)
 
 
 def _cross(

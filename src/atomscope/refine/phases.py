@@ -114,7 +114,7 @@ def _finish(
         state, view, normal = _settle(scene, state, None, noise, options, 4)
         good &= _converged(scene, replace(state, moved=np.zeros(len(theta))), normal)
     weight = weights(scene, view, noise)
-    covariance = marginal(normal, state.theta[:, [X, Y]], 0.8 * scene.overlap * scene.width)
+    covariance = marginal(normal, state.theta[:, [X, Y]], 0.9 * scene.overlap * scene.width)
     if len(covariance) > 1:
         covariance = normal.with_common_width(covariance)
     core, members = tile.core, tile.members[tile.core]

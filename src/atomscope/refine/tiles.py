@@ -11,7 +11,7 @@ from atomscope.refine.start import Start
 from atomscope.refine.windows import Bools, Floats, Ints, X, Y
 
 _COLUMNS_PER_TILE = 2500
-_NODES_PER_EDGE = 28  # of the background
+_NODES_PER_EDGE = 160
 
 
 @dataclass(frozen=True)
