@@ -1,6 +1,6 @@
 """Scores on real micrographs with positions marked by hand.
 
-    python benchmarks/real.py DATA [--quick] [--baselines-only] [--model FOLDER] [--pictures FOLDER]
+    python benchmarks/real.py DATA [--quick] [--baselines-only | --ours-only] [--model FOLDER] [--pictures FOLDER]
 
 DATA is the folder of real micrographs (see benchmarks/README.md). Prints Markdown tables: F1 of
 each image and pooled, ours beside two classical detectors tuned on the same images.
@@ -125,6 +125,9 @@ def run_set(label: str, frames: Sequence[Frame], args: argparse.Namespace) -> No
         columns["atomscope"] = scores_of(frames, found)
         if args.pictures:
             overlays(frames, found, args.pictures / label.replace(" ", "_"))
+    if args.ours_only:
+        print(f"\n### {label}\n\n{compare(frames, columns)}", flush=True)
+        return
     log, trackpy = tune(frames, "LoG"), tune(frames, "trackpy")
     columns["LoG + fit, tuned"] = with_gaussian_fit(frames, log).scores
     columns["LoG, tuned"] = log.scores
@@ -150,6 +153,7 @@ def main() -> None:
     parser.add_argument(
         "--baselines-only", action="store_true", help="without atomscope's detector"
     )
+    parser.add_argument("--ours-only", action="store_true", help="without the other detectors")
     parser.add_argument("--model", help="detector in place of the built-in one")
     parser.add_argument("--alone", action="store_true", help="also tune LoG for each image alone")
     parser.add_argument("--pictures", type=Path, help="folder for overlay pictures")
