@@ -52,7 +52,7 @@ def choose_model(lattice: Lattice | None, atoms: pd.DataFrame, pixel_size: float
     square = cell.equal and abs(cell.angle - SQUARE) < DEGREES
     rules = {
         "graphene": honeycomb and 2.33 < cell.a < 2.60 and weaker > 0.8,
-        "tmd": honeycomb and 3.0 < cell.a < 3.7 and weaker < 0.85,
+        "tmd": honeycomb and 2.85 < cell.a < 3.75 and weaker < 0.85,
         "perovskite": square and 3.7 < cell.a < 4.2 and _centred(lattice),
         "dumbbell": cell.sites == 2 and 1.15 < cell.spacing < 1.7 and 9 < cell.area < 19,
     }
