@@ -81,6 +81,7 @@ def _cell(lattice: Lattice, pixel_size: float) -> _Cell:
     vectors = lattice.vectors * pixel_size
     a, b = (float(edge) for edge in np.linalg.norm(vectors, axis=1))
     angle = float(np.degrees(np.arccos(np.clip(vectors[0] @ vectors[1] / (a * b), -1, 1))))
+    angle = max(angle, 180 - angle)  # either pair of vectors spans the lattice
     area = float(abs(np.linalg.det(vectors)))
     return _Cell(a, b, angle, area, lattice.spacing * pixel_size, len(lattice.basis))
 
