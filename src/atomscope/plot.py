@@ -141,7 +141,7 @@ def grey(frame: FloatArray) -> NDArray[np.uint8]:
 
 
 def classify_colours(atoms: pd.DataFrame) -> Classes:
-    """Colour atoms by species where one is known, else by probability."""
+    """Colour atoms by species where one is known, else by brightness class, else by probability."""
     species = atoms["species"].fillna("").to_numpy(dtype=object)
     if (species != "").any():
         names = sorted(set(species) - {""})
@@ -149,11 +149,30 @@ def classify_colours(atoms: pd.DataFrame) -> Classes:
         place = {name: i for i, name in enumerate([*names, ""])}
         index = np.array([place[name] for name in species], dtype=np.int64)
         return Classes((*names, "unknown"), tuple(colours), index)
+    bright = _by_brightness(atoms)
+    if bright is not None:
+        return bright
     p = atoms["p"].to_numpy(float)
     if not np.isfinite(p).any():
         return Classes(("atoms",), PALETTE[:1], np.zeros(len(p), dtype=np.int64))
     index = np.select([p >= 0.9, p >= 0.5], [0, 1], 2).astype(np.int64)
     return Classes(("p ≥ 0.9", "p 0.5–0.9", "p < 0.5"), PALETTE[:3], index)
+
+
+def _by_brightness(atoms: pd.DataFrame) -> Classes | None:
+    """Classes of brightness, or None where there is only one."""
+    if "intensity_class" not in atoms:
+        return None
+    index = atoms["intensity_class"].fillna(-1).to_numpy(np.int64)
+    found = np.unique(index[index >= 0])
+    if len(found) < 2:
+        return None
+    labels = [f"brightness {k + 1}" for k in found]
+    labels[0] += " (weakest)"
+    colours = [PALETTE[k % len(PALETTE)] for k in range(len(found))]
+    place = np.searchsorted(found, index)
+    place = np.where(index >= 0, place, len(found)).astype(np.int64)
+    return Classes((*labels, "unknown"), (*colours, UNKNOWN_COLOUR), place)
 
 
 def median_spacing(atoms: pd.DataFrame) -> float | None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _CHUNK = 65_536  # rows formatted at a time, so that memory stays flat
 _MUST_QUOTE = (",", '"', "\n", "\r")
 # Per-atom columns of the extended XYZ file beside species and position, where the table has them.
-_XYZ_COLUMNS = ("p", "intensity", "species_p", "defect", "structure", "structure_p", "track")
+_XYZ_COLUMNS = (
+    "column", "p", "intensity", "species_p", "defect", "structure", "structure_p", "track",
+)  # fmt: skip
 
 
 def write_whole(path: str | Path, writer: Callable[[Path], object]) -> Path:
@@ -125,8 +127,9 @@ def write_extxyz(
     """Write one extended-XYZ frame per movie frame, for `ase.io.read(path, index=":")` and OVITO.
 
     The y axis of the image points down, that of the file up: y_out = (H - 1) * pixel_size - y,
-    so that handedness is kept. z = 0. Species is 'X' where it is not a chemical symbol. `Lattice`
-    and `Origin` are the box of the frame, edge to edge of its border pixels. Without a pixel size
+    so that handedness is kept. z = 0. Species is 'X' where it is unknown, and the element of a
+    column of several atoms of one kind ('S' for 'S2'); then `column` has the formula. `Lattice` and
+    `Origin` are the box of the frame, edge to edge of its border pixels. Without a pixel size
     all lengths are in pixels and each info line says `unit=px`.
 
     Args:
@@ -142,6 +145,8 @@ def write_extxyz(
     Raises:
         UsageError: The file cannot be written.
     """
+    if "species" in atoms and not set(atoms["species"]) <= {"", *_symbols(atoms)}:
+        atoms = atoms.assign(column=atoms["species"])
     by_frame = {int(str(frame)): rows for frame, rows in atoms.groupby("frame")}
     names = [name for name in _XYZ_COLUMNS if name in atoms and not atoms[name].isna().all()]
     total = max([n_frames or 1, *(frame + 1 for frame in by_frame)])
@@ -261,7 +266,8 @@ def _symbols(rows: pd.DataFrame) -> list[str]:
 
     if "species" not in rows:
         return ["X"] * len(rows)
-    return [name if name in atomic_numbers else "X" for name in rows["species"].tolist()]
+    names = [str(name).rstrip("0123456789") for name in rows["species"].tolist()]
+    return [name if name in atomic_numbers else "X" for name in names]
 
 
 def _xyz_column(name: str, values: pd.Series) -> tuple[str, str, list[Any]]:

@@ -26,8 +26,9 @@ _OFFSET = 0.06  # relative standard deviation of a class from the power law
 # that is there otherwise once in 2. A class of something not named turns up once in 10; images are
 # made of what is named for the most part.
 _ABSENT, _ABSENT_FORMULA, _NAMELESS, _NAMELESS_SHARE = np.log(20.0), np.log(2.0), np.log(10.0), 12.0
-_RARE = 0.002  # share of a formula without a class, to begin with
+_RARE = 0.002  # share that is expected of a formula without a class
 _OWN = 0.9  # chance that an atom is what is named for want of a class, and not out of place
+_SOME = 0.5  # atoms
 _CLOSE = 8.0  # in log odds: namings farther below the best are dropped
 _MOST = 50  # namings that are worked out
 
@@ -92,19 +93,20 @@ def name_classes(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Nami
     maps = [m for m in maps[:_MOST] if m[0] < maps[0][0] + 2 * _CLOSE]
     odd = data.take(share[:, -1] > 0.5)
     found = [_with_names(data, free, error, formulas, which) for _, which in maps]
-    # Atoms of no class speak for the names that explain them; a single dopant does.
-    score = np.array([
-        float(normalised(mixture.log_terms(odd))[1].sum()) - cost
-        for (cost, _), (mixture, _) in zip(maps, found, strict=True)
-    ])  # fmt: skip
+    score = np.array(
+        [
+            _speaking_for(odd, mixture, which, formulas) - cost
+            for (cost, which), (mixture, _) in zip(maps, found, strict=True)
+        ]
+    )
     keep = np.flatnonzero(score > score.max() - _CLOSE)
     chance = normalised(score[None, keep])[0][0]
     p = np.zeros((len(data.y), len(formulas)))
     for c, k in zip(chance, keep, strict=True):
-        p += c * _of_formulas(found[k][0].judged_by_others(data), maps[k][1], len(formulas))
+        p += c * _probabilities(data, found[k][0], maps[k][1], len(formulas))
     best = int(np.argmax(score))
     which, (mixture, law) = maps[best][1], found[best]
-    mean = np.array([mixture.mean[_columns(which, len(formulas))[e]] for e in range(len(formulas))])
+    mean = mixture.mean[_columns(which, len(formulas))]
     rivals = tuple(sorted((float(c) for c in chance), reverse=True))
     return Naming(p, law.exponent, mean, which, rivals)
 
@@ -145,6 +147,15 @@ def _missing(there: set[int], formulas: Sequence[Formula]) -> float:
     return float(_ABSENT * len(lost) + _ABSENT_FORMULA * kin)
 
 
+def _speaking_for(odd: Data, mixture: Mixture, which: Ints, formulas: Sequence[Formula]) -> float:
+    """Log odds that atoms of no class add to a naming that explains them; one dopant does."""
+    share, total = normalised(mixture.log_terms(odd))
+    classed = set(which[which >= 0].tolist())
+    held = share[:, _columns(which, len(formulas))].sum(axis=0)
+    there = classed | set(np.flatnonzero(held >= _SOME).tolist())
+    return float(total.sum()) + _missing(classed, formulas) - _missing(there, formulas)
+
+
 def _with_names(
     data: Data, free: Mixture, error: Floats, formulas: Sequence[Formula], which: Ints
 ) -> tuple[Mixture, _Law]:
@@ -178,8 +189,11 @@ def _columns(which: Ints, count: int) -> list[int]:
     return [place[e] if e in place else next(lone) for e in range(count)]
 
 
-def _of_formulas(share: Floats, which: Ints, count: int) -> Floats:
-    return share[:, _columns(which, count)]
+def _probabilities(data: Data, mixture: Mixture, which: Ints, count: int) -> Floats:
+    """Probability of each formula for each atom, under one naming, shape (N, E)."""
+    expected = np.zeros(len(mixture.mean) + 1)
+    expected[len(which) : -1] = _RARE * len(data.y) / data.groups
+    return mixture.judged_by_others(data, expected)[:, _columns(which, count)]
 
 
 def _law(mean: Floats, error: Floats, formulas: Sequence[Formula]) -> _Law:

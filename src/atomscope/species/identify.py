@@ -19,7 +19,7 @@ from atomscope.species.levels import Levels, find_levels
 from atomscope.species.mixture import Ints
 
 _FEWEST = 5  # atoms with an intensity, without which nothing is said
-_SURE = 0.5  # least probability of a species or class that is written
+_SURE = 0.55  # least probability of a species or class that is written
 
 Lattices = Mapping[int, Lattice | None]
 

@@ -102,16 +102,21 @@ class Mixture:
         """Probability of each class, and of none, shape (N, K + 1)."""
         return normalised(self.log_terms(data))[0]
 
-    def judged_by_others(self, data: Data) -> Floats:
+    def judged_by_others(self, data: Data, expected: Floats | float = 0.0) -> Floats:
         """Return the posterior with weights to which the atom itself does not contribute.
 
         Else a single odd atom would make its own class likely on its sublattice.
+
+        Args:
+            data: N atoms.
+            expected: Atoms of each class that are expected before any is seen, shape (K + 1,).
         """
         density = self.log_density(data)
         share = self.posterior(data)
+        prior = _one_more(share) + expected
         for _ in range(_ROUNDS):
-            others = data.held(share)[data.group] - share + _one_more(share)
-            share, _ = normalised(density + np.log(others))
+            others = data.held(share)[data.group] - share + prior
+            share, _ = normalised(density + np.log(np.maximum(others, prior)))
         return share
 
 
