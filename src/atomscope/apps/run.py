@@ -166,11 +166,13 @@ def _check(options: Options) -> None:
 def _plan(options: Options) -> Recipe:
     """Return the recipe with the options in it; a wrong one is told before any work is done."""
     from atomscope.models.store import read_card
+    from atomscope.pipeline.zoo import AUTO
     from atomscope.recipe import load
 
     plan = load(options.recipe).with_detect(model=options.model, contrast=options.contrast)
     plan = plan.with_elements(options.elements)
-    read_card(plan.detect.model)
+    if plan.detect.model != AUTO:
+        read_card(plan.detect.model)
     return plan
 
 
