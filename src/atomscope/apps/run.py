@@ -81,6 +81,8 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
+    from atomscope.io.write import plain
+
     started = time.perf_counter()
     result = _analysed(path, plan, options)
     try:
@@ -100,6 +102,7 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
         "atoms": len(result.atoms),
         "pixel_size_angstrom": result.image.pixel_size,
         "seconds": round(seconds, 3),
+        "species": plain(result.card["species"].get("composition", {})),
         "warnings": list(result.warnings),
         "quality": json.loads(json.dumps(result.quality.to_dict())),
     }
@@ -145,6 +148,9 @@ def _say(result: Result, folder: Path, seconds: float) -> None:
     elif numbers.error_px:
         line += f", position error {numbers.error_px:.3f} px"
     print(f"{line}; {seconds:.1f} s")
+    parts = result.card["species"].get("composition", {})
+    if parts:
+        print("  " + ", ".join(f"{name} {part['atoms']:,}" for name, part in parts.items()))
     for warning in result.warnings:
         print(f"  note: {warning}")
     print(f"  {folder / 'report.html'}")
