@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.sparse import dia_matrix
 
 from atomscope.refine.windows import U_POWER, V_POWER, Floats, Ints, Windows
@@ -87,28 +88,20 @@ class Grid:
 
         return apply
 
-    def under(self, windows: Windows) -> tuple[Ints, Floats, Floats]:
-        """Nodes that reach into windows no wider than the node spacing.
+    def under(self, windows: Windows) -> Ints:
+        """Nodes that reach into windows no wider than the node spacing: numbers (N, m)."""
+        rows = _nearby(self.down, windows.half)[windows.iy]
+        columns = _nearby(self.right, windows.half)[windows.ix]
+        return (rows[:, :, None] * self.shape[1] + columns[:, None, :]).reshape(len(rows), -1)
 
-        Returns:
-            Node numbers (N, m), hats down (N, w, my) and to the right (N, w, mx), m = my mx.
-        """
-        ky, hy = _local_hats(self.down, windows.iy, windows)
-        kx, hx = _local_hats(self.right, windows.ix, windows)
-        nodes = ky[:, :, None] * self.shape[1] + kx[:, None, :]
-        return nodes.reshape(len(nodes), -1), hy, hx
-
-    def coupling(self, windows: Windows, values: FloatArray) -> tuple[Ints, Floats]:
-        """Sums of values times the six monomials times hats: node numbers (N, m), (N, 6, m)."""
-        nodes, hy, hx = self.under(windows)
-        count, w = hy.shape[:2]
-        powers = windows.powers(2)
-        right = (powers[:, :, None] * hx[:, :, None, :]).reshape(count, w, -1)
-        down = (powers[:, :, None] * hy[:, :, None, :]).reshape(count, w, -1)
-        sums = down.transpose(0, 2, 1) @ (values @ right.astype(values.dtype))
-        sums = sums.reshape(count, 3, hy.shape[2], 3, hx.shape[2])
+    def coupling(self, windows: Windows, values: FloatArray) -> Floats:
+        """Sums of values times the six monomials times the hats under a window: (N, 6, m)."""
+        right = _weighed_hats(self.right, windows).astype(values.dtype)[windows.ix]
+        down = _weighed_hats(self.down, windows).astype(values.dtype)[windows.iy]
+        sums = down.transpose(0, 2, 1) @ (values @ right)
+        sums = sums.reshape(len(sums), 3, down.shape[2] // 3, 3, right.shape[2] // 3)
         picked = sums[:, V_POWER, :, U_POWER, :]  # (6, N, my, mx): indices split by a slice
-        return nodes, np.moveaxis(picked, 0, 1).reshape(count, 6, -1)
+        return np.moveaxis(picked, 0, 1).reshape(len(sums), 6, -1)
 
 
 def _hats(length: int, spacing: float) -> Floats:
@@ -119,13 +112,19 @@ def _hats(length: int, spacing: float) -> Floats:
     return np.asarray(np.maximum(1 - np.abs(place[:, None] - np.arange(count)), 0.0))
 
 
-def _local_hats(hats: Floats, centre: Ints, windows: Windows) -> tuple[Ints, Floats]:
+def _nearby(hats: Floats, half: int) -> Ints:
+    """Nodes under the windows centred at each pixel of an axis, shape (length, 3 or fewer)."""
     length, count = hats.shape
     keep = min(3, count)
-    first_pixel = np.clip(centre - windows.half, 0, length - 1)
+    first_pixel = np.maximum(np.arange(length) - half, 0)
     first = (first_pixel * (count - 1)) // max(length - 1, 1)
-    nodes = np.clip(first, 0, count - keep)[:, None] + np.arange(keep)
-    pixel = centre[:, None] + np.arange(-windows.half, windows.half + 1)
-    inside = (pixel >= 0) & (pixel < length)
-    local = hats[np.clip(pixel, 0, length - 1)[:, :, None], nodes[:, None, :]]
-    return nodes, local * inside[:, :, None]
+    return np.asarray(np.clip(first, 0, count - keep)[:, None] + np.arange(keep))
+
+
+def _weighed_hats(hats: Floats, windows: Windows) -> Floats:
+    """Powers 0 to 2 times hats over the windows centred at each pixel, (length, w, 3 m)."""
+    padded = np.pad(hats, ((windows.half, windows.half), (0, 0)))
+    local = np.moveaxis(sliding_window_view(padded, 2 * windows.half + 1, axis=0), 2, 1)
+    near = np.take_along_axis(local, _nearby(hats, windows.half)[:, None, :], axis=2)
+    powers = windows.powers(2)[:, :, None]
+    return np.asarray((powers * near[:, :, None, :]).reshape(*near.shape[:2], -1))

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import lapack
 
-from atomscope.refine.normal import Normal
-from atomscope.refine.windows import Floats, Ints
+from atomscope.refine.normal import Links, Normal
+from atomscope.refine.windows import PEAK, Floats, Ints
 from atomscope.types import FloatArray
 
 _BATCH = 2_000_000  # matrix entries worked on at a time
+_SEEN = 1e-4  # share of the usual information below which a column (behind a mask) has no errors
 _COLUMNS = 4  # in a cell: smaller clusters cost more time for overhead than for arithmetic
 
 
@@ -32,7 +33,7 @@ def marginal(normal: Normal, xy: Floats, reach: float) -> Floats:
     if count == 0:
         return result
     blocks = _Blocks.of(normal)
-    for clusters in _clusters(normal, xy, reach):
+    for clusters in _clusters(normal.links, xy, reach):
         inner = p * clusters.inside
         inverse = np.full((len(inner), int(inner.max()), int(inner.max())), np.nan)
         for k, matrix in enumerate(blocks.matrices(clusters)):
@@ -43,7 +44,9 @@ def marginal(normal: Normal, xy: Floats, reach: float) -> Floats:
         result[clusters.column[tail]] = own[np.arange(most) < clusters.inside[:, None]]
     upper = np.triu(result)
     result = upper + np.triu(upper, 1).transpose(0, 2, 1)
-    return np.asarray(result * blocks.scale[:, :, None] * blocks.scale[:, None, :])
+    result *= blocks.scale[:, :, None] * blocks.scale[:, None, :]
+    result[blocks.scale[:, PEAK] == 0] = np.nan
+    return result
 
 
 def _corner_of_inverse(matrix: FloatArray, size: int) -> FloatArray:
@@ -53,11 +56,11 @@ def _corner_of_inverse(matrix: FloatArray, size: int) -> FloatArray:
     have made indefinite gets a little on its diagonal.
     """
     diagonal = np.einsum("ii->i", matrix)
-    for ridge in (0.0, 1e-5, 3e-4, 3e-3, 0.03, 0.3):
+    for ridge in (1e-6, 1e-5, 3e-4, 3e-3, 0.03, 0.3):
         diagonal += ridge
-        factor, failed = lapack.dpotrf(matrix.T, lower=0, clean=0)  # LAPACK counts by columns
+        factor, failed = lapack.spotrf(matrix.T, lower=0, clean=0)  # LAPACK counts by columns
         if not failed:
-            return np.asarray(lapack.dpotri(factor[-size:, -size:], lower=0)[0])
+            return np.asarray(lapack.spotri(factor[-size:, -size:], lower=0)[0])
     return np.full((size, size), np.nan)
 
 
@@ -89,59 +92,67 @@ class _Blocks:
     """The normal matrix, scaled to a unit diagonal, as lists that clusters are filled from.
 
     Attributes:
-        scale: Scale of each column's parameters, shape (N, p).
+        scale: Scale of each column's parameters, shape (N, p); 0 for columns that are not seen.
         own: Blocks of the columns, shape (N, p, p).
+        block: Blocks with their neighbours, shape (2 P, p, p).
+        under: Blocks with the nodes, shape (N, p, m).
         start: Where the neighbours of a column begin in `other` and `block`, shape (N + 1,).
         other: Neighbours, shape (2 P,).
-        block: Blocks with them, shape (2 P, p, p).
         node: Row and column of the first node under each column, shape (2, N).
-        under: Blocks with the nodes, shape (N, p, m).
         keep: Node rows and node columns under a column.
         grid: Node rows and node columns of the tile.
         ground: Matrix of the nodes, by its diagonals: offset to entries by column, (K,).
     """
 
     scale: Floats
-    own: Floats
+    own: FloatArray
+    block: FloatArray
+    under: FloatArray
     start: Ints
     other: Ints
-    block: Floats
     node: Ints
-    under: Floats
     keep: tuple[int, int]
     grid: tuple[int, int]
     ground: dict[int, Floats]
 
     @classmethod
     def of(cls, normal: Normal) -> _Blocks:
-        scale = 1 / np.sqrt(np.maximum(np.einsum("nii->ni", normal.own), 1e-300))
+        information = np.einsum("nii->ni", normal.own)
+        peak = information[:, PEAK]
+        seen = (information > 0).all(axis=1) & (peak > _SEEN * np.median(peak))
+        scale = np.where(seen[:, None], 1 / np.sqrt(np.maximum(information, 1e-300)), 0.0)
         own = normal.own * scale[:, :, None] * scale[:, None, :]
         diagonal = np.einsum("nii->ni", own)
         diagonal[diagonal == 0] = 1.0
-        i, j = normal.first, normal.second
-        cross = normal.cross * scale[i][:, :, None] * scale[j][:, None, :]
-        source = np.concatenate([i, j])
-        order = np.argsort(source, kind="stable")
-        other = np.concatenate([j, i])[order]
-        block = np.concatenate([cross, cross.transpose(0, 2, 1)])[order]
-        start = np.concatenate([[0], np.cumsum(np.bincount(source, minlength=len(scale)))])
-        node_scale = 1 / np.sqrt(np.maximum(normal.ground.diagonal(), 1e-300))
-        under = normal.under * scale[:, :, None] * node_scale[normal.nodes][:, None, :]
+        links, across = normal.links, normal.links.across
+        source = np.repeat(np.arange(len(scale)), np.diff(across.indptr))
+        block = across.data * scale[source][:, :, None] * scale[across.indices][:, None, :]
+        node_scale = 1 / np.sqrt(np.maximum(links.ground.diagonal(), 1e-300))
+        under = links.under * scale[:, :, None] * node_scale[links.nodes][:, None, :]
         ground = {}
-        for offset, line in zip(normal.ground.offsets, normal.ground.data, strict=True):
+        for offset, line in zip(links.ground.offsets, links.ground.data, strict=True):
             ground[int(offset)] = line * node_scale * np.roll(node_scale, offset)
         ground[0][ground[0] == 0] = 1.0
-        node = np.stack(np.divmod(normal.nodes[:, 0], normal.grid.shape[1]))
-        keep = (min(3, normal.grid.shape[0]), min(3, normal.grid.shape[1]))
-        return cls(scale, own, start, other, block, node, under, keep, normal.grid.shape, ground)
+        return cls(
+            scale,
+            own.astype(np.float32),
+            block.astype(np.float32),
+            under.astype(np.float32),
+            across.indptr,
+            across.indices,
+            np.stack(np.divmod(links.nodes[:, 0], links.grid.shape[1])),
+            (min(3, links.grid.shape[0]), min(3, links.grid.shape[1])),
+            links.grid.shape,
+            ground,
+        )
 
-    def matrices(self, clusters: Clusters) -> Iterator[Floats]:
+    def matrices(self, clusters: Clusters) -> Iterator[FloatArray]:
         """Lower triangles of the clusters' matrices: nodes first, then columns."""
         p = self.own.shape[1]
         ahead = clusters.extent.prod(axis=0)
         size = ahead + p * clusters.total
         begin = np.concatenate([[0], np.cumsum(size**2)])
-        flat = np.zeros(begin[-1])
+        flat = np.zeros(begin[-1], dtype=np.float32)
         owner, column = clusters.owner, clusters.column
         place = ahead[owner] + p * clusters.slot
         stride = size[owner]
@@ -164,7 +175,7 @@ class _Blocks:
         for k, n in enumerate(size):
             yield flat[begin[k] : begin[k + 1]].reshape(n, n)
 
-    def _put_nodes(self, flat: Floats, clusters: Clusters, begin: Ints, size: Ints) -> None:
+    def _put_nodes(self, flat: FloatArray, clusters: Clusters, begin: Ints, size: Ints) -> None:
         high, wide = clusters.extent
         owner, number = _runs(np.zeros_like(high), high * wide)
         down, right = np.divmod(number, wide[owner])
@@ -180,10 +191,10 @@ class _Blocks:
             flat[address[inside] + dy * wide[owner[inside]] + dx] = line[to]
 
 
-def _put(flat: Floats, address: Ints, stride: Ints, across: Ints, blocks: Floats) -> None:
+def _put(flat: FloatArray, address: Ints, stride: Ints, across: Ints, blocks: FloatArray) -> None:
     """Write blocks (L, p, q) into matrices that lie one behind the other."""
     rows = address[:, None] + stride[:, None] * np.arange(blocks.shape[1])
-    flat[rows[:, :, None] + across] = blocks
+    flat[(rows[:, :, None] + across).ravel()] = blocks.ravel()
 
 
 def _runs(start: Ints, number: Ints) -> tuple[Ints, Ints]:
@@ -193,13 +204,13 @@ def _runs(start: Ints, number: Ints) -> tuple[Ints, Ints]:
     return run, start[run] + step
 
 
-def _clusters(normal: Normal, xy: Floats, reach: float) -> Iterator[Clusters]:
+def _clusters(links: Links, xy: Floats, reach: float) -> Iterator[Clusters]:
     """Batches of clusters."""
-    p = normal.own.shape[1]
-    columns = normal.grid.shape[1]
+    p = links.under.shape[1]
+    columns = links.grid.shape[1]
     low = xy.min(axis=0)
     area = float(np.prod(xy.max(axis=0) - low))
-    few = min(np.sqrt(_COLUMNS * area / len(xy)), 2 * normal.grid.spacing)
+    few = min(np.sqrt(_COLUMNS * area / len(xy)), 2 * links.grid.spacing)
     edge = max(reach, float(few))
     cell = np.floor((xy - low) / edge).astype(np.int64) + 1
     stride = int(cell[:, 1].max()) + 2
@@ -217,7 +228,7 @@ def _clusters(normal: Normal, xy: Floats, reach: float) -> Iterator[Clusters]:
     owner, column = owner[near], column[near]
     total = np.bincount(owner)
     first = np.cumsum(total) - total
-    node = np.stack(np.divmod(normal.nodes[:, [0, -1]], columns))[:, column]
+    node = np.stack(np.divmod(links.nodes[:, [0, -1]], columns))[:, column]
     corner = np.minimum.reduceat(node[:, :, 0], first, axis=1)
     extent = np.maximum.reduceat(node[:, :, 1], first, axis=1) - corner + 1
     ends = np.cumsum((extent.prod(axis=0) + p * total) ** 2) // _BATCH

@@ -89,7 +89,7 @@ def look(scene: Scene, state: State) -> View:
     """Render a state and compare it with the data."""
     windows = Windows.around(state.theta, scene.half, scene.pad, scene.shape)
     tiles = windows.gaussians(state.theta)
-    model = windows.scatter(tiles * state.theta[:, PEAK, None, None], scene.data.shape)
+    model = windows.render(tiles, state.theta[:, PEAK], scene.data.shape)
     model += np.pad(scene.grid.render(state.ground), scene.pad)
     return View(windows, tiles, model, (scene.data - model) * scene.usable)
 

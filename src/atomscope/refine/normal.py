@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy.sparse import bsr_matrix, csr_matrix, dia_matrix
@@ -16,21 +17,18 @@ _CHUNK = 1024  # pairs worked on at a time: their windows stay in the cache
 
 
 @dataclass(frozen=True)
-class Normal:
-    """Blocks of the normal matrix; p parameters per column.
+class Links:
+    """What couples columns and nodes in the normal matrix; p parameters per column.
 
     Attributes:
-        own: Blocks on the diagonal, shape (N, p, p).
         first, second: Columns of each pair of overlapping neighbours, shape (P,).
         cross: Blocks between them, shape (P, p, p).
         nodes: Background nodes under each column, shape (N, m).
         under: Blocks between columns and nodes, shape (N, p, m).
         ground: Matrix of the nodes, shape (K, K).
         grid: The nodes.
-        pull: Weight that draws each log width towards the mean of all.
     """
 
-    own: Floats
     first: Ints
     second: Ints
     cross: Floats
@@ -38,6 +36,49 @@ class Normal:
     under: Floats
     ground: dia_matrix
     grid: Grid
+
+    @cached_property
+    def across(self) -> bsr_matrix:
+        """Matrix between all parameters of different columns, shape (N p, N p)."""
+        count, p = self.under.shape[:2]
+        rows = np.concatenate([self.first, self.second])
+        order = np.argsort(rows, kind="stable")
+        blocks = np.concatenate([self.cross, self.cross.transpose(0, 2, 1)])[order]
+        columns = np.concatenate([self.second, self.first])[order]
+        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
+        return bsr_matrix((blocks, columns, starts), shape=(count * p, count * p))
+
+    @cached_property
+    def down(self) -> csr_matrix:
+        """Matrix between all parameters of columns and nodes, shape (N p, K)."""
+        count, p, m = self.under.shape
+        index = np.repeat(self.nodes, p, axis=0).ravel()
+        starts = np.arange(0, count * p * m + 1, m)
+        return csr_matrix((self.under.ravel(), index, starts), shape=(count * p, self.grid.size))
+
+    def rescaled(self, factor: Floats, weight: float) -> Links:
+        """See `Normal.rescaled`."""
+        i, j = self.first, self.second
+        return replace(
+            self,
+            cross=weight * self.cross * factor[i][:, :, None] * factor[j][:, None, :],
+            under=weight * self.under * factor[:, :, None],
+            ground=weight * self.ground,
+        )
+
+
+@dataclass(frozen=True)
+class Normal:
+    """The normal matrix.
+
+    Attributes:
+        own: Blocks of the columns on the diagonal, shape (N, p, p).
+        links: All other blocks.
+        pull: Weight that draws each log width towards the mean of all.
+    """
+
+    own: Floats
+    links: Links
     pull: float = 0.0
 
     def drawn(self, pull: float, roundness: float) -> Normal:
@@ -51,14 +92,8 @@ class Normal:
 
     def rescaled(self, factor: Floats, weight: float) -> Normal:
         """The matrix with parameters in other units (N, p) and all weights multiplied."""
-        i, j = self.first, self.second
-        return replace(
-            self,
-            own=weight * self.own * factor[:, :, None] * factor[:, None, :],
-            cross=weight * self.cross * factor[i][:, :, None] * factor[j][:, None, :],
-            under=weight * self.under * factor[:, :, None],
-            ground=weight * self.ground,
-        )
+        own = weight * self.own * factor[:, :, None] * factor[:, None, :]
+        return replace(self, own=own, links=self.links.rescaled(factor, weight))
 
     def solve(self, gradient: Floats, ground: Floats, damping: Floats, tolerance: float) -> Floats:
         """Solve for a step by conjugate gradients, preconditioned by the diagonal blocks.
@@ -81,18 +116,19 @@ class Normal:
         np.maximum(diagonal, np.where(least > 0, least, 1.0), out=diagonal)
         diagonal *= 1 + 1e-7 + damping
         inverse = np.linalg.inv(own)
-        across, down = self._matrices(own)
-        ridge = self.ground.diagonal()
+        links, split = self.links, count * p
+        ridge = links.ground.diagonal()
         ridge = 1e-6 * ridge + 1e-9 * max(float(ridge.max(initial=0.0)), 1e-300)
-        smooth = self.grid.preconditioner(self.ground.diagonal() + ridge)
-        split = count * p
+        smooth = links.grid.preconditioner(links.ground.diagonal() + ridge)
+        up = links.down.T
 
         def multiply(v: Floats) -> Floats:
-            top = across @ v[:split] + down @ v[split:]
-            widths = v[LOG_WIDTH:split:p]
+            columns, nodes = v[:split], v[split:]
+            top = links.across @ columns + links.down @ nodes
+            top += np.einsum("nij,nj->ni", own, columns.reshape(count, p)).ravel()
+            widths = columns[LOG_WIDTH::p]
             top[LOG_WIDTH::p] -= self.pull / max(count, 1) * (widths.sum() - widths)
-            ground = down.T @ v[:split] + self.ground @ v[split:] + ridge * v[split:]
-            return np.concatenate([top, ground])
+            return np.concatenate([top, up @ columns + links.ground @ nodes + ridge * nodes])
 
         def precondition(v: Floats) -> Floats:
             top = np.einsum("nij,nj->ni", inverse, v[:split].reshape(count, p)).ravel()
@@ -110,29 +146,13 @@ class Normal:
         count, p = covariance.shape[:2]
         mean = np.zeros((count, p))
         mean[:, LOG_WIDTH] = 1 / count
-        nothing = np.zeros(self.ground.shape[0])
+        nothing = np.zeros(self.links.grid.size)
         flat = self.solve(mean, nothing, np.zeros((count, p)), 0.02)
         with_mean = flat[: count * p].reshape(count, p)
         variance = float(with_mean[:, LOG_WIDTH].mean())
         if not variance > 0:
             return covariance
         return np.asarray(covariance + with_mean[:, :, None] * with_mean[:, None, :] / variance)
-
-    def _matrices(self, own: Floats) -> tuple[bsr_matrix, csr_matrix]:
-        count, p = own.shape[:2]
-        rows = np.concatenate([np.arange(count), self.first, self.second])
-        columns = np.concatenate([np.arange(count), self.second, self.first])
-        blocks = np.concatenate([own, self.cross, self.cross.transpose(0, 2, 1)])
-        order = np.argsort(rows, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))])
-        across = bsr_matrix((blocks[order], columns[order], starts), shape=(count * p, count * p))
-        m = self.nodes.shape[1]
-        index = np.repeat(self.nodes, p, axis=0).ravel()
-        starts = np.arange(0, count * p * m + 1, m)
-        down = csr_matrix(
-            (self.under.ravel(), index, starts), shape=(count * p, self.ground.shape[0])
-        )
-        return across, down
 
 
 def conjugate_gradients(multiply, precondition, right: Floats, tolerance: float) -> Floats:  # type: ignore[no-untyped-def]
@@ -191,7 +211,7 @@ def assemble(
     derivative = windows.derivatives(theta, count)
     transposed = derivative.transpose(0, 2, 1)
     own = derivative @ windows.second_moments(local * tiles) @ transposed
-    nodes, sums = grid.coupling(windows, local)
+    under = derivative @ grid.coupling(windows, local)
     first, second = overlapping_pairs(theta, reach)
     cross = np.zeros((len(first), count, count))
     for start in range(0, len(first), _CHUNK):
@@ -199,7 +219,7 @@ def assemble(
         cross[part] = _cross(theta, count, windows, light, first[part], second[part])
     pad = windows.pad
     ground = grid.normal(weight[pad:-pad, pad:-pad])
-    return Normal(own, first, second, cross, nodes, derivative @ sums, ground, grid)
+    return Normal(own, Links(first, second, cross, grid.under(windows), under, ground, grid))
 
 
 def _cross(
@@ -208,7 +228,7 @@ def _cross(
     # A window of the same edge halfway between two columns holds all that both windows share.
     shape = (weight.shape[0] - 2 * windows.pad, weight.shape[1] - 2 * windows.pad)
     between = Windows.around(0.5 * (theta[i] + theta[j]), windows.half, windows.pad, shape)
-    value = between.gather(weight) * between.gaussians(theta[i]) * between.gaussians(theta[j])
+    value = between.gather(weight) * between.gaussians(theta[i], theta[j])
     left = between.derivatives(theta[i], count)
     right = between.derivatives(theta[j], count).transpose(0, 2, 1)
     return np.asarray(left @ between.second_moments(value) @ right)

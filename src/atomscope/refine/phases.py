@@ -121,10 +121,8 @@ def _finish(
     fit.theta[members] = to_frame(state.theta[core], tile)
     fit.covariance[members] = covariance[core]
     fit.misfit[members] = _misfit(scene, view, weight)[core]
-    nodes, hy, hx = scene.grid.under(view.windows)
-    middle = view.windows.half
-    local = np.einsum("na,nb->nab", hy[:, middle], hx[:, middle]).reshape(len(nodes), -1)
-    fit.ground[members] = np.einsum("nm,nm->n", local, state.ground[nodes])[core]
+    ground = scene.grid.render(state.ground)
+    fit.ground[members] = ground[view.windows.iy, view.windows.ix][core]
     fit.good[members] = good[core]
     return _sample(scene, view)
 
