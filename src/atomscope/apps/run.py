@@ -104,6 +104,7 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
         "seconds": round(seconds, 3),
         "species": plain(result.card["species"].get("composition", {})),
         "warnings": list(result.warnings),
+        "verdict": {k: result.card["verdict"][k] for k in ("verdict", "score", "reasons")},
         "quality": json.loads(json.dumps(result.quality.to_dict())),
     }
 

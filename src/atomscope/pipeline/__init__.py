@@ -12,6 +12,7 @@ from atomscope.detect import look
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
+from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.zoo import detector_for, labelled
 from atomscope.recipe import Recipe
 from atomscope.types import Image
@@ -132,13 +133,17 @@ def analyze(
     atoms = _in_angstrom(atoms, image.pixel_size)
     atoms, facts, doubts = _identified(atoms, image, plan, spent)
     atoms, defects, zoo = labelled(image, atoms, plan, detector, view)
+    clock.append(time.perf_counter())
+    atoms, verdict = known(image, atoms, detector, view)
+    spent["know"] = time.perf_counter() - clock[-1]
     quality, lines = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | {
         "zoo": zoo,
         "species": facts,
+        "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
-        "warnings": [*image.warnings, *lines, *doubts],
+        "warnings": [*image.warnings, *lines, *warned(verdict), *doubts],
     }
     return Result(image, atoms, defects, quality, card)
 

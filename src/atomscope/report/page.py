@@ -14,6 +14,7 @@ from atomscope.io.write import plain, write_whole
 from atomscope.plot import Classes, classify_colours
 from atomscope.quality import Quality
 from atomscope.report import charts
+from atomscope.report.composition import composition
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
 from atomscope.report.viewer import (
     MAX_ATOMS,
@@ -23,7 +24,7 @@ from atomscope.report.viewer import (
     make_viewer,
     word_names,
 )
-from atomscope.report.words import describe_image, percent, quality_rows
+from atomscope.report.words import describe_image, percent, quality_rows, verdict_row
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def write_report(
         "name": image.name,
         "facts": describe_image(image),
         "warnings": list(dict.fromkeys([*image.warnings, *(details.get("warnings") or ())])),
-        "rows": quality_rows(quality),
+        "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
+        "composition": composition(atoms),
         "classes": _legend(classes),
         "notes": _notes(image, drawn, pictures),
         "last_frame": len(pictures.frames) - 1,

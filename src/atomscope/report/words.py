@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from atomscope.quality import Quality, concerns
 from atomscope.types import Image
@@ -48,6 +50,15 @@ def quality_rows(result: Quality) -> list[Row]:
     rows += [_spacing(result), _error(result), _refined(result, off), _expected(result, off)]
     rows += [_duplicates(result, off), _gaps(result, off), _border(result, off)]
     return [row for row in rows if row.value]
+
+
+def verdict_row(verdict: Mapping[str, Any] | None) -> list[Row]:
+    """Return the line on how unlike the training world the image is; none where unknown."""
+    if not verdict or verdict.get("score") is None:
+        return []
+    name, reasons = str(verdict["verdict"]), "; ".join(verdict["reasons"])
+    note = f"score {verdict['score']:.2f}; 0 like the simulated images of the training, 1 unlike"
+    return [Row("Known to the model", name, note, None if name == "in domain" else reasons)]
 
 
 def _atoms(q: Quality, off: dict[str, str]) -> Row:

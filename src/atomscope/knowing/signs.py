@@ -1,0 +1,132 @@
+"""What in a frame and its atoms speaks for or against having seen such a frame in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from atomscope.detect.choose import View
+from atomscope.knowing.local import Floats, Local
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SHARPEST = 0.62  # narrowness of the sharpest columns of the training world, 0.75 px of 1.4
+ACCEPTED = 0.25  # logarithm of the spacing's error that the choice of the sampling lets pass
+
+# Each sign speaks against a frame where it is large, and never for it; the words say how.
+SIGNS: dict[str, str] = {
+    "misfit": "the fitted atoms describe their surroundings badly",
+    "left": "much of the structure lies outside the atoms",
+    "dips": "dips are as deep as atoms are high, as in noise and speckle",
+    "rivals": "spots as high as the atoms are no atoms",
+    "faint": "atoms barely rise above the noise",
+    "plain": "atoms do not stand out from the texture",
+    "doubt": "few atoms are sure",
+    "unrefined": "many fits fail",
+    "width_scatter": "widths scatter",
+    "brightness_scatter": "brightness scatters",
+    "glare": "one spot outshines all others",
+    "fall": "brightness falls from the middle, as in a diffraction pattern",
+    "wide": "atoms are wide for the sampling that was chosen",
+    "narrow": "atoms are narrow for the sampling that was chosen",
+    "sharp": "atoms are sharper than any that the network was trained on",
+    "off_scale": "atoms lie too close or too far apart for the sampling that was chosen",
+    "disorder": "distances between neighbours scatter",
+}
+
+
+def measure_signs(
+    atoms: pd.DataFrame,
+    local: Local,
+    view: View,
+    spacing: float,
+    sigma: float,
+) -> dict[str, float]:
+    """Return all signs of a frame, finite numbers that neither gain nor mirroring changes.
+
+    Args:
+        atoms: Refined atoms of the frame, one or more.
+        local: How they describe their surroundings.
+        view: How the frame was shown to the network.
+        spacing: Distance between columns at the network's own sampling in px.
+        sigma: Their width there in px.
+    """
+    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    width = np.log(np.clip(atoms["width"].to_numpy(float), 1e-3, None))
+    bright = np.log(np.clip(np.abs(atoms["intensity"].to_numpy(float)), 1e-300, None))
+    peak = np.exp(np.median(bright) - 2 * np.median(width)) / (2 * np.pi)
+    told, untold = float(np.median(local.told)), max(float(np.median(local.untold)), 0.0)
+    noise = max(float(np.median(local.noise)), 1e-300)
+    breadth = np.log(np.exp(np.median(width)) * view.factor / sigma)
+    failed = [("unrefined" in str(words).split()) for words in atoms["flags"]]
+    signs = {
+        "misfit": untold / max(untold + told, 1e-300),
+        "doubt": float(np.mean(1 - atoms["p"].to_numpy(float))),
+        "unrefined": float(np.mean(failed)),
+        "width_scatter": _scatter(width),
+        "brightness_scatter": _scatter(bright),
+        "fall": _fall(xy, bright),
+        "glare": float(bright.max() - np.median(bright)),
+        "wide": max(breadth, 0.0),
+        "narrow": max(-breadth, 0.0),
+        "sharp": max(-breadth - SHARPEST, 0.0),
+        "faint": -0.5 * np.log10(max(told, 1e-300) / noise),
+        "plain": -np.log(max(peak, 1e-300) / max(local.texture, 1e-300)),
+        "left": local.left,
+        "dips": local.dips,
+        "rivals": local.rivals,
+    }
+    signs |= _distances(xy, view.factor / spacing)
+    return {name: float(np.clip(signs[name], *_LIMITS[name])) for name in SIGNS}
+
+
+_LIMITS = dict.fromkeys(SIGNS, (0.0, 1.0)) | {
+    "brightness_scatter": (0.0, 2.0),
+    "glare": (0.0, 5.0),
+    "wide": (0.0, 1.5),
+    "narrow": (0.0, 1.5),
+    "off_scale": (0.0, 1.5),
+    "faint": (-1.5, 1.5),
+    "plain": (-4.0, 0.0),
+    "dips": (0.0, 2.0),
+    "rivals": (0.0, 2.0),
+}
+
+
+def _distances(xy: Floats, scale: float) -> dict[str, float]:
+    """Signs of the distances to the nearest neighbour; neutral for a handful."""
+    if len(xy) < 5:
+        return {"off_scale": 0.0, "disorder": 0.5}
+    nearest = cKDTree(xy).query(xy, k=2)[0][:, 1]
+    low, middle, high = np.quantile(nearest, [0.25, 0.5, 0.75])
+    apart = np.log(max(middle, 1e-9) * scale)
+    return {
+        "off_scale": max(abs(apart) - ACCEPTED, 0.0),
+        "disorder": (high - low) / max(middle, 1e-9),
+    }
+
+
+def _scatter(values: Floats) -> float:
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(high - low) / 1.35
+
+
+def _fall(xy: Floats, bright: Floats) -> float:
+    """How strictly brightness falls with the distance from the brightest (rank correlation)."""
+    if len(xy) < 8:
+        return 0.0
+    brightest = np.argsort(bright)[-3:]
+    centre = xy[brightest].mean(axis=0) if _near(xy, brightest) else xy[brightest[-1]]
+    distance = np.hypot(*(xy - centre).T)
+    ranks = np.array([np.argsort(np.argsort(v)) for v in (distance, bright)], dtype=float)
+    return max(0.0, -float(np.corrcoef(ranks)[0, 1]))
+
+
+def _near(xy: Floats, few: NDArray[np.intp]) -> bool:
+    """Whether a few atoms lie together, within a tenth of the field."""
+    field = np.ptp(xy, axis=0).max()
+    return bool(np.ptp(xy[few], axis=0).max() < 0.1 * field)
