@@ -1,6 +1,7 @@
 """Scores on real micrographs with positions marked by hand.
 
-    python benchmarks/real.py DATA [--quick] [--baselines-only | --ours-only] [--model FOLDER] [--pictures FOLDER]
+    python benchmarks/real.py DATA [--quick] [--baselines-only | --ours-only] [--model FOLDER]
+        [--pictures FOLDER]
 
 DATA is the folder of real micrographs (see benchmarks/README.md). Prints Markdown tables: F1 of
 each image and pooled, ours beside two classical detectors tuned on the same images.

@@ -23,7 +23,7 @@ from worlds import lattice_frame
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = {"atoms.csv", "structures.extxyz", "report.html", "overlay.png", "run.json"}
+FILES = {"atoms.csv", "defects.csv", "structures.extxyz", "report.html", "overlay.png", "run.json"}
 
 pytestmark = pytest.mark.skipif(not PAGES[0].is_file(), reason="no README beside the tests")
 

@@ -19,7 +19,7 @@ from atomscope.evaluate import score
 from atomscope.types import Image
 from worlds import inner, lattice_frame
 
-FILES = {"atoms.csv", "structures.extxyz", "overlay.png", "report.html", "run.json"}
+FILES = {"atoms.csv", "defects.csv", "structures.extxyz", "overlay.png", "report.html", "run.json"}
 
 
 def test_sample_gives_all_files_and_the_true_atoms(tmp_path, capsys):
