@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from atomscope.quality import Quality
+    from atomscope.species import Lattices
 
 __all__ = ["Progress", "Result", "analyze", "versions"]
 
@@ -131,8 +132,9 @@ def analyze(
     clock.append(time.perf_counter())
     atoms, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms = _in_angstrom(atoms, image.pixel_size)
-    atoms, facts, doubts = _identified(atoms, image, plan, spent)
-    atoms, defects, zoo = labelled(image, atoms, plan, detector, view)
+    lattices = _lattices(atoms, spent)
+    atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent)
+    atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
     clock.append(time.perf_counter())
     atoms, verdict = known(image, atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
@@ -156,8 +158,17 @@ def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> 
     return source if pixel_size is None else source.with_pixel_size(pixel_size)
 
 
+def _lattices(atoms: pd.DataFrame, spent: dict[str, float]) -> Lattices:
+    from atomscope.species import fit_lattices
+
+    started = time.perf_counter()
+    lattices = fit_lattices(atoms)
+    spent["lattice"] = time.perf_counter() - started
+    return lattices
+
+
 def _identified(
-    atoms: pd.DataFrame, image: Image, plan: Recipe, spent: dict[str, float]
+    atoms: pd.DataFrame, lattices: Lattices, image: Image, plan: Recipe, spent: dict[str, float]
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]:
     """Fill sublattices and species; adds the seconds to `spent`."""
     if plan.identify is None:
@@ -174,7 +185,7 @@ def _identified(
                 "not rise with the atomic number in a known way.",
             ),
         )
-    found = study(atoms, elements=elements)
+    found = study(atoms, elements=elements, lattices=lattices)
     spent["identify"] = time.perf_counter() - started
     return found.atoms, found.facts, (*doubts, *found.warnings)
 

@@ -13,11 +13,11 @@ from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, label_frame
 from atomscope.models.store import Model, load, names
 from atomscope.recipe import Recipe
-from atomscope.species.identify import fit_lattices
 from atomscope.types import Image
 
 if TYPE_CHECKING:
     from atomscope.lattice import Lattice
+    from atomscope.species import Lattices
 
 AUTO = "auto"
 SQUARE, HEXAGONAL = 90.0, 120.0
@@ -111,7 +111,12 @@ def detector_for(plan: Recipe, image: Image) -> str:
 
 
 def labelled(
-    image: Image, atoms: pd.DataFrame, plan: Recipe, detector: Model, view: View
+    image: Image,
+    atoms: pd.DataFrame,
+    lattices: Lattices,
+    plan: Recipe,
+    detector: Model,
+    view: View,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
     """Let a model with classes name the columns, where one knows the lattice.
 
@@ -126,8 +131,7 @@ def labelled(
         choice = Choice(plan.detect.model, "chosen by the user")
     else:
         first = atoms[atoms["frame"] == 0]
-        lattice = fit_lattices(first).get(0) if len(first) else None
-        choice = choose_model(lattice, first, image.pixel_size)
+        choice = choose_model(lattices.get(0), first, image.pixel_size)
         if choice.name not in names():
             choice = Choice(None, choice.why)
     facts = {"model": choice.name, "why": choice.why}

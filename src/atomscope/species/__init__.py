@@ -1,5 +1,5 @@
 """Species of atoms: classes of brightness, and their names where elements are given."""
 
-from atomscope.species.identify import Study, fit_lattices, identify, study
+from atomscope.species.identify import Lattices, Study, fit_lattices, identify, study
 
-__all__ = ["Study", "fit_lattices", "identify", "study"]
+__all__ = ["Lattices", "Study", "fit_lattices", "identify", "study"]
