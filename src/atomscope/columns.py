@@ -47,6 +47,9 @@ ATOMS: tuple[Column, ...] = (
     Column("intensity_class", "Int64", "", "class of brightness, from 0, weakest first", "species"),
     Column("label", "string", "", "class that a model of the zoo gives", "label"),
     Column("label_p", "float64", "", "its probability", "label"),
+    Column("coordination", "Int64", "", "number of bonds, empty at the border", "name"),
+    Column("defect", "Int64", "", "number of the defect that it belongs to", "name"),
+    Column("track", "Int64", "", "number of the track that it belongs to", "track"),
 )
 
 DEFECTS: tuple[Column, ...] = (
@@ -63,6 +66,34 @@ DEFECTS: tuple[Column, ...] = (
     Column("p", "float64", "", "calibrated probability", "label"),
     Column("rule", "string", "", "what found it", "label"),
     Column("known", "bool", "", "whether it has a name of its own", "label"),
+)
+
+TRACKS: tuple[Column, ...] = (
+    Column("track", "int64", "", "number of the track, from 0", "track"),
+    Column("kind", "string", "", "atom, vacancy or defect", "track"),
+    Column("frame", "int64", "", "frame of the movie, from 0", "track"),
+    Column("atom", "Int64", "", "number of the atom or defect, empty where bridged", "track"),
+    Column("x_px", "float64", "px", "position in this frame, to the right", "track"),
+    Column("y_px", "float64", "px", "position in this frame, downwards", "track"),
+    Column("x_ref_px", "float64", "px", "x_px with the drift taken off", "track"),
+    Column("y_ref_px", "float64", "px", "y_px with the drift taken off", "track"),
+    Column("site", "string", "", "site of the lattice: cell and sublattice, as 'i j s'", "track"),
+    Column("species", "string", "", "chemical symbol, or name of the defect", "track"),
+    Column("p", "float64", "", "probability of the assignment", "track"),
+)
+
+EVENTS: tuple[Column, ...] = (
+    Column("event", "int64", "", "number of the event, from 0", "track"),
+    Column("frame", "int64", "", "first frame that shows what it led to", "track"),
+    Column("kind", "string", "", "switch, hop, rotation, creation, healing, ...", "track"),
+    Column("track", "Int64", "", "track that it happened to", "track"),
+    Column("from", "string", "", "state or site before", "track"),
+    Column("to", "string", "", "state or site after", "track"),
+    Column("p", "float64", "", "probability", "track"),
+    Column("x_px", "float64", "px", "place in that frame, to the right", "track"),
+    Column("y_px", "float64", "px", "place in that frame, downwards", "track"),
+    Column("time", "float64", "s", "time of the frame, empty while unknown", "track"),
+    Column("frames", "string", "", "frames that show it, joined by a space", "track"),
 )
 
 FLAGS: dict[str, str] = {

@@ -1,0 +1,1 @@
+"""Defects named by rules of chemistry."""

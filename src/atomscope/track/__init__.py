@@ -1,0 +1,1 @@
+"""Atoms and defects followed through a movie, and what happened to them."""
