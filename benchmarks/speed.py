@@ -208,9 +208,10 @@ def main() -> None:
     parser.add_argument("--atomai", type=Path, help="folder written by atomai_train.py")
     args = parser.parse_args()
     frame = example(512)
-    rows = against_peers(frame, args) + large_frames(frame, args) + process_starts(frame, args)
     print("| what | measured |\n|---|---|")
-    print("\n".join(f"| {name} | {value} |" for name, value in rows))
+    for part in (against_peers, process_starts, large_frames):
+        for name, value in part(frame, args):
+            print(f"| {name} | {value} |", flush=True)
 
 
 if __name__ == "__main__":
