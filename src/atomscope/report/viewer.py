@@ -112,7 +112,8 @@ def _columns(table: pd.DataFrame, classes: Classes) -> dict[str, Any]:
 
 def word_codes(words: pd.Series) -> tuple[Any, list[str]]:
     """Return words as numbers, and the word behind each number."""
-    texts = words.fillna("").astype(str).to_numpy(dtype=object)
+    known = words.astype(object).where(words.notna(), "")
+    texts = known.astype(str).to_numpy(dtype=object)
     names, codes = np.unique(texts, return_inverse=True)
     return codes.astype(np.int32), names.tolist()
 
