@@ -30,6 +30,11 @@ class DetectStage(BaseModel):
         None, gt=0, description="canonical px per px of the image; found from it when empty"
     )
     min_p: float = Field(0.5, ge=0, le=1, description="least probability that is kept")
+    periodic: bool = Field(
+        False,
+        description="one atom per site of the fitted lattice, vacancies where there is none; "
+        "see `atomscope.lattice.enforce`",
+    )
 
 
 class RefineStage(BaseModel):

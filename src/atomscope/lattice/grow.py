@@ -114,7 +114,7 @@ def grow(xy: Floats, near: Ints, crystal: Crystal, reach: float) -> Crystal:
         front = front[ready]
         seen[front] = count[ready]
         local = around(xy, crystal, near[front], crystal.site[near[front]] >= 0)
-        site, cell, miss = _nearest_site(xy[front], local, crystal.basis)
+        site, cell, miss = nearest_site(xy[front], local, crystal.basis)
         won = (miss <= reach) & local.resembles(crystal.vectors)
         fresh = front[won]
         crystal.site[fresh], crystal.cell[fresh] = site[won], cell[won]
@@ -151,7 +151,7 @@ def germinate(xy: Floats, tree: cKDTree, vectors: Floats, start: int, tol: float
     enough = known.sum(axis=1) >= _LEAST
     basis = _sites(local.coordinates(some)[enough], vectors, tol)
     full = Crystal(vectors, basis, np.full(len(xy), -1), np.zeros((len(xy), 2), dtype=np.int64))
-    found, cells, miss = _nearest_site(some, local, basis)
+    found, cells, miss = nearest_site(some, local, basis)
     good = enough & (miss <= tol)
     full.site[patch[good]], full.cell[patch[good]] = found[good], cells[good]
     return full
@@ -217,7 +217,7 @@ def prune(near: Ints, crystal: Crystal, deviation: Floats, reach: float) -> Crys
     return replace(crystal, site=site, cell=np.where(site[:, None] >= 0, crystal.cell, 0))
 
 
-def _nearest_site(xy: Floats, local: Local, basis: Floats) -> tuple[Ints, Ints, Floats]:
+def nearest_site(xy: Floats, local: Local, basis: Floats) -> tuple[Ints, Ints, Floats]:
     """Sublattice, cell and distance (px) of the site that is nearest to each place."""
     difference = local.coordinates(xy)[:, None] - basis
     cell = np.rint(difference)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from atomscope.lattice.fit import Lattice
 
 _NEAR = 12  # atoms that say where a site is
-_FREE = 0.45  # spacings: nearer than this an atom takes the site
+FREE = 0.45  # spacings: nearer than this an atom takes the site
 _BORDER = 0.5  # spacings from the border of the frame: nearer, a column may not be found
 _SECTORS = 8  # around a site, of which
 _OPEN = 2  # as many may hold no atom within
@@ -53,7 +53,7 @@ def empty_sites(lattice: Lattice, xy: Floats, shape: tuple[int, int]) -> Floats:
     far = np.array([shape[1], shape[0]]) - 1 - edge
     inside = np.all((places >= edge) & (places <= far), axis=1)
     every = cKDTree(xy)
-    free = every.query(places)[0] > _FREE * lattice.spacing
+    free = every.query(places)[0] > FREE * lattice.spacing
     places = places[inside & free]
     return np.asarray(places[_enclosed(places, xy, every, lattice, shape)])
 

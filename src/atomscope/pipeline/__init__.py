@@ -13,6 +13,7 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
 from atomscope.pipeline.known import known, warned
+from atomscope.pipeline.periodic import on_sites, with_vacancies
 from atomscope.pipeline.zoo import detector_for, labelled
 from atomscope.recipe import Recipe
 from atomscope.types import Image
@@ -39,7 +40,7 @@ class Result:
         image: The input.
         atoms: Table of `atomscope.columns.ATOMS`, all frames.
         defects: Table of `atomscope.columns.DEFECTS`: empty sites that a model with classes
-            found; no rows where none was used.
+            found, or those of the fitted lattice (`periodic` in the recipe); else no rows.
         quality: Numbers that tell where the result is weak.
         card: Run card: hashes, recipe, versions, timings, warnings.
     """
@@ -68,7 +69,7 @@ class Result:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         write_table(self.atoms, out / "atoms.csv")
-        if self.card["zoo"]["model"]:
+        if self.card["zoo"]["model"] or len(self.defects):
             write_table(self.defects, out / "defects.csv")
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
@@ -132,9 +133,11 @@ def analyze(
     clock.append(time.perf_counter())
     atoms, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms = _in_angstrom(atoms, image.pixel_size)
-    lattices = _lattices(atoms, spent)
+    atoms, lattices = _lattices(atoms, image, plan, spent)
     atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent)
     atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
+    if plan.detect.periodic:
+        defects = with_vacancies(defects, image, atoms, lattices)
     clock.append(time.perf_counter())
     atoms, verdict = known(image, atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
@@ -158,13 +161,18 @@ def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> 
     return source if pixel_size is None else source.with_pixel_size(pixel_size)
 
 
-def _lattices(atoms: pd.DataFrame, spent: dict[str, float]) -> Lattices:
+def _lattices(
+    atoms: pd.DataFrame, image: Image, plan: Recipe, spent: dict[str, float]
+) -> tuple[pd.DataFrame, Lattices]:
     from atomscope.species import fit_lattices
 
     started = time.perf_counter()
     lattices = fit_lattices(atoms)
+    if plan.detect.periodic:
+        atoms = on_sites(atoms, lattices, image.frame_shape)
+        lattices = fit_lattices(atoms)
     spent["lattice"] = time.perf_counter() - started
-    return lattices
+    return atoms, lattices
 
 
 def _identified(
