@@ -55,6 +55,7 @@ def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> Non
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from atomscope.plot import curves
+        from atomscope.train.launch import is_first
         from atomscope.train.run import train
         from atomscope.train.ship import ship
     except ImportError as error:
@@ -65,6 +66,8 @@ def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> Non
         weights = train(
             plan, out, workers=resources.workers, threads=resources.threads, device=resources.device
         )
+        if not is_first():  # of several processes one ships
+            return
         card = ship(plan, weights, out / "model", commit=_commit())
         curves(sorted(out.glob("phase-*/metrics.csv")), out / "curves.png")
     except OSError as error:

@@ -24,11 +24,17 @@ class Batches(Dataset[Batch]):
     """Batch number i of a stream: frames, heat, offset, near (B, c, y, x), label (B, y, x)."""
 
     def __init__(
-        self, recipe: TrainingRecipe, phase: TrainingPhase, stream: int, first: int, last: int
+        self,
+        recipe: TrainingRecipe,
+        phase: TrainingPhase,
+        stream: int,
+        first: int,
+        last: int,
+        rank: int = 0,
     ) -> None:
-        """Name the batches from `first` up to `last`."""
+        """Name the batches from `first` up to `last`; each rank has patches of its own."""
         self.recipe, self.seed, self.stream = recipe, phase.seed, stream
-        self.first, self.last = first, last
+        self.first, self.last, self.rank = first, last, rank
         self.world = phase.world.world(recipe.class_names)
 
     def __len__(self) -> int:
@@ -44,7 +50,8 @@ class Batches(Dataset[Batch]):
         offset = np.empty((self.recipe.batch, 2, size, size), dtype=np.float32)
         label = np.empty((self.recipe.batch, size, size), dtype=np.int64)
         for i in range(self.recipe.batch):
-            key = (self.seed, self.stream, self.first + index, i)
+            number = self.rank * self.recipe.batch + i  # as if all ranks drew one large batch
+            key = (self.seed, self.stream, self.first + index, number)
             rng = np.random.default_rng(key)
             frame, xy, classes = patch(rng, size, self.world)
             frames[i] = shown(frame, self.world)

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader
 from atomscope.models.unet import UNet, fold
 from atomscope.train.checkpoint import claim, fill, plain, record, resume, save, save_checkpoint
 from atomscope.train.data import TRAINING, VALIDATION, Batch, Batches, class_balance
+from atomscope.train.launch import Crew, crew
 from atomscope.train.settings import TrainingPhase, TrainingRecipe
-from atomscope.train.start import start_weights
+from atomscope.train.start import START, start_weights
 
 HEAD_START = 4.0  # learning rate of a new head, in units of that of the trained rest
 
@@ -35,7 +36,9 @@ def train(
 ) -> Path:
     """Train a detector, phase by phase, and keep the best weights by validation loss.
 
-    A run that was stopped goes on from its last checkpoint in `out`.
+    A run that was stopped goes on from its last checkpoint in `out`. Where torchrun started
+    several processes, each draws its own patches, a batch is that of all together, and the first
+    process alone writes files and validates.
 
     Args:
         recipe: What to train.
@@ -50,14 +53,21 @@ def train(
     Raises:
         UsageError: `out` holds the run of another recipe.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    claim(out, recipe.model_dump_json(indent=1))
     torch.set_num_threads(max(1, threads))
-    weights = start_weights(recipe.start, out) if recipe.start else None
-    for number, phase in enumerate(recipe.phases, start=1):
-        folder = out / f"phase-{number}"
-        folder.mkdir(exist_ok=True)
-        weights = _train_phase(recipe, phase, folder, weights, workers=workers, device=device)
+    with crew(device) as us:
+        weights = None
+        if us.first:
+            out.mkdir(parents=True, exist_ok=True)
+            claim(out, recipe.model_dump_json(indent=1))
+            for number in range(len(recipe.phases)):
+                (out / f"phase-{number + 1}").mkdir(exist_ok=True)
+            weights = start_weights(recipe.start, out) if recipe.start else None
+        elif recipe.start:
+            weights = out / START
+        for number, phase in enumerate(recipe.phases, start=1):
+            us.wait()
+            folder = out / f"phase-{number}"
+            weights = _train_phase(recipe, phase, folder, weights, workers=workers, us=us)
     assert weights is not None
     return weights
 
@@ -69,10 +79,11 @@ def _train_phase(
     start: Path | None,
     *,
     workers: int,
-    device: str,
+    us: Crew,
 ) -> Path:
     """Train one phase from the weights `start`, or from random ones."""
     torch.manual_seed(phase.seed)
+    device = us.device
     network = UNet(recipe.widths, folded=phase.fold, classes=len(recipe.classes))
     network = network.to(device, memory_format=torch.channels_last)
     if start is not None:
@@ -88,17 +99,18 @@ def _train_phase(
     groups = [{"params": old, "share": 1.0}, {"params": head, "share": HEAD_START}]
     optimiser = torch.optim.AdamW(groups, lr=phase.learning_rate, weight_decay=1e-4)
     state = resume(out, network, mean, optimiser)
-    batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps)
+    batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps, us.rank)
     loader = DataLoader(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
     )
+    shared = us.shared(network)
     short = _bfloat16(device)
     rarity = class_balance(recipe, phase).to(device)
     started, running = time.monotonic() - state["seconds"], 0.0
     for step, batch in enumerate(loader, start=state["step"] + 1):
         for group in optimiser.param_groups:
             group["lr"] = group["share"] * phase.learning_rate * _schedule(step / phase.steps)
-        losses = _losses(network, _to(batch, device), phase.balance, rarity, short)
+        losses = _losses(shared, _to(batch, device), phase.balance, rarity, short)
         loss = _total(recipe, losses)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -106,7 +118,7 @@ def _train_phase(
         optimiser.step()
         mean.update_parameters(network)
         running += float(loss.detach())
-        if step % recipe.validate_every == 0 or step == phase.steps:
+        if us.first and (step % recipe.validate_every == 0 or step == phase.steps):
             losses = _validate(mean.module, recipe, phase, rarity, device)
             total = float(_total(recipe, losses))
             seconds = time.monotonic() - started

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from atomscope.models.store import load, read_card
 
 PREFIX = "network."
+START = "start.safetensors"
 FOLDED = "weight_bias"  # what the exporter calls the bias that a batch norm left
 
 
@@ -32,6 +33,6 @@ def start_weights(model: str, out: Path) -> Path:
         if tensor.name.startswith(PREFIX):
             name = tensor.name.removeprefix(PREFIX).replace(FOLDED, "bias")
             state[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
-    path = out / "start.safetensors"
+    path = out / START
     save_file(state, path)
     return path
