@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Image": "atomscope.types",
     "analyze": "atomscope.pipeline",
+    "connect": "atomscope.graph",
     "detect": "atomscope.detect",
     "identify": "atomscope.species",
     "read": "atomscope.io",
@@ -30,6 +31,7 @@ _HOME = {
 __all__ = [
     "Image",
     "analyze",
+    "connect",
     "detect",
     "identify",
     "read",
