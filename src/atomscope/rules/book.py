@@ -1,0 +1,170 @@
+"""Rule books: what a host is made of, and what its defects are called. YAML, no code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from atomscope.errors import UsageError
+from atomscope.formula import parse
+
+FOLDER = Path(__file__).parent / "books"
+_COUNT = re.compile(r"(\d+)(?:(\+)|-(\d+))?")
+_FIELDS = frozenset(
+    ("foreign", "shell", "rings", "missing", "swaps", "extra", "found", "site", "n")
+)
+_PARTS = ("foreign", "shell", "rings", "missing", "swaps", "extra")
+
+Count = int | str
+Pattern = dict[str | int, Count]
+
+
+class Rule(BaseModel):
+    """One name, and what a group of deviating atoms must be to get it.
+
+    Parts that are not mentioned must be absent; '*' in a pattern stands for anything, and a
+    part that is the word 'any' may be anything.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, description="may hold words of _FIELDS in braces")
+    foreign: Pattern | Literal["any"] = Field({}, description="atoms that the host has not")
+    shell: Pattern | Literal["any"] = Field("any", description="host atoms bonded to these")
+    rings: Pattern | Literal["any"] = Field({}, description="rings of another size than the host's")
+    missing: Pattern | Literal["any"] = Field({}, description="sites without an atom")
+    swaps: Pattern | Literal["any"] = Field({}, description="'found@site': another column there")
+    extra: Pattern | Literal["any"] = Field({}, description="atoms beside or on top of the host")
+    row: bool = Field(False, description="members stand in one straight row of neighbouring sites")
+
+    @field_validator(*_PARTS)
+    @classmethod
+    def _counts(cls, pattern: Pattern | str) -> Pattern | str:
+        for text in pattern.values() if isinstance(pattern, dict) else ():
+            low, high = bounds(text)
+            if high < max(low, 1):
+                raise ValueError(f"count {text!r} can never be met")
+        return pattern
+
+    @field_validator("name")
+    @classmethod
+    def _fields(cls, name: str) -> str:
+        words = {field for _, field, _, _ in Formatter().parse(name) if field is not None}
+        if words - _FIELDS:
+            raise ValueError(f"may hold {', '.join(sorted(_FIELDS))} in braces")
+        return name
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Rule:
+        if not any(getattr(self, part) for part in _PARTS if part != "shell"):
+            raise ValueError("can never fire: name at least one of " + ", ".join(_PARTS))
+        if self.rings != "any" and any(not 3 <= int(size) <= 16 for size in self.rings):
+            raise ValueError("can never fire: rings have 3 to 16 atoms")
+        return self
+
+
+class Book(BaseModel):
+    """The rules of one host, or of a family of hosts.
+
+    Attributes:
+        name: Of the host.
+        columns: Species of the undisturbed columns, by role: {C: [C]}, {M: [Mo, W], X2: [S2]}.
+        sense: What shows a defect: 'rings' of bonds, or 'sites' of the lattice.
+        ring: Size of the rings of the host.
+        coordination: Bonds of an atom of the host.
+        bonds: Longest bonds in Å by pair of elements; others by covalent radii.
+        labels: What the classes of a model of the zoo stand for, as words of `columns` and
+            `roles`, where species are unknown.
+        roles: Further words for sets of species, to be used in patterns.
+        rules: In order; the first that fits gives the name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    description: str = ""
+    columns: dict[str, tuple[str, ...]]
+    sense: Literal["rings", "sites"]
+    ring: int = Field(6, ge=3, le=12)
+    coordination: int = Field(3, ge=1, le=12)
+    bonds: dict[str, float] = {}
+    roles: dict[str, tuple[str, ...]] = {}
+    labels: dict[str, str] = {}
+    rules: tuple[Rule, ...]
+
+    @field_validator("columns", "roles")
+    @classmethod
+    def _formulas(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for words in roles.values():
+            try:
+                parse(words)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return roles
+
+    @property
+    def host(self) -> frozenset[str]:
+        """Species of all undisturbed columns, and the words for them."""
+        return frozenset(self.columns) | {s for words in self.columns.values() for s in words}
+
+    def species(self, word: str) -> frozenset[str] | None:
+        """Return what a word of a pattern stands for; None for anything."""
+        if word == "*":
+            return None
+        return frozenset((word, *self.roles.get(word, ()), *self.columns.get(word, ())))
+
+    def known(self, species: set[str]) -> bool:
+        """Whether each role of the host is among these species."""
+        return all(species & {role, *words} for role, words in self.columns.items())
+
+
+def bounds(text: Count) -> tuple[int, int]:
+    """Return the least and the largest number that a count allows: 2, '2+', '2-4', '*'.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if text == "*":
+        return 0, 10**9
+    found = _COUNT.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"count {text!r}: expected a number, '2+', '2-4' or '*'")
+    low = int(found[1])
+    return low, 10**9 if found[2] else int(found[3] or low)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of the books that come with the package."""
+    return tuple(sorted(p.stem for p in FOLDER.glob("*.yaml")))
+
+
+def load(name: str | Path) -> Book:
+    """Load a book by the name of a built-in one, or from a YAML file.
+
+    Raises:
+        UsageError: There is no such book, or it says something unknown or impossible.
+    """
+    path = FOLDER / f"{name}.yaml" if str(name) in names() else Path(name)
+    try:
+        return Book.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"rules {str(name)!r}: neither built in ({', '.join(names())}) nor a YAML file."
+        ) from error
+    except ValidationError as error:
+        raise UsageError(f"rules {path}: {_first(error)}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        line = " ".join(str(error).split())[:120]
+        raise UsageError(f"rules {path}: not a YAML file ({line}).") from error
+
+
+def _first(error: ValidationError) -> str:
+    first: Any = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message} (given {first['input']!r:.80})."

@@ -1,0 +1,61 @@
+"""Which host an image shows: named by the user, or learned from its commonest atoms."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+
+from atomscope.errors import UsageError
+from atomscope.rules.book import Book, load, names
+from atomscope.rules.findings import Ints
+
+_HOST = 0.7  # share of the atoms that the species of a host have at least
+
+
+def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
+    """Return the rules for a table of atoms.
+
+    Args:
+        host: Name of a book or a YAML file; None learns it from species and labels.
+        table: Atoms.
+
+    Returns:
+        The book, or None where no host is known.
+
+    Raises:
+        UsageError: There is no such book.
+    """
+    if host is not None:
+        return load(host)
+    for name in names():
+        book = load(name)
+        words = words_of(table, book)
+        known = words[words != ""]
+        enough = len(known) >= max(1, 0.5 * len(words)) and book.known(set(known))
+        if enough and np.mean(np.isin(known, list(book.host))) >= _HOST:
+            return book
+    return None
+
+
+def words_of(table: pd.DataFrame, book: Book | None) -> Ints:
+    """Return for each atom its species, or what its label stands for; '' where unknown."""
+    species = table["species"].to_numpy(object)
+    if book is None:
+        return species.copy()
+    label = table["label"].to_numpy(object)
+    meant = np.array([book.labels.get(str(word), "") for word in label], dtype=object)
+    return np.where(species != "", species, meant).astype(object)
+
+
+def commonest(words: Ints) -> str:
+    """Return the commonest known species, '' where there is none.
+
+    Raises:
+        UsageError: The words have another shape than (N,).
+    """
+    if words.ndim != 1:
+        raise UsageError(f"species have shape {words.shape}; expected (N,).")
+    known = Counter(str(w) for w in words if w)
+    return known.most_common(1)[0][0] if known else ""

@@ -1,0 +1,111 @@
+"""Chemistry and the picture decide together: what cannot be is taken out, what was missed returns.
+
+The detector gives each atom a probability without knowing what stands beside it. On a lattice
+nearly every site is taken, so weak evidence is enough there; between the sites of a lattice
+nearly nothing is, and strong evidence is asked for. Both follow from Bayes' rule on the odds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from atomscope.lattice import Lattice, empty_sites
+from atomscope.rules.findings import Floats, Ints
+
+TOO_NEAR = 0.6  # spacings between neighbours: no two atoms of one kind stand so near
+_ON_SITE = 0.35  # spacings: a candidate so near to an empty site is the atom of it
+_TAKEN = 100.0  # odds for a site of a host to be taken: one vacancy in a hundred is a bad crystal
+_LEAST = 0.5
+
+
+@dataclass(frozen=True)
+class Joint:
+    """What chemistry changed.
+
+    Attributes:
+        atoms: The table without what was vetoed, with what was brought back ('recalled' in
+            flags; unrefined).
+        vetoed: Rows that were taken out.
+        recalled: Rows that came back; `p` is what the picture and the lattice say together.
+    """
+
+    atoms: pd.DataFrame
+    vetoed: pd.DataFrame
+    recalled: pd.DataFrame
+
+
+def reconcile(
+    rows: pd.DataFrame, weak: pd.DataFrame, lattice: Lattice | None, shape: tuple[int, int]
+) -> Joint:
+    """Veto and recall atoms of one frame.
+
+    Args:
+        rows: Atoms of the frame.
+        weak: Candidates below the threshold, with x_px, y_px and p.
+        lattice: Of the rows; without one nothing is changed.
+        shape: Of the frame, (y, x).
+    """
+    none = rows.iloc[:0]
+    if lattice is None or len(rows) < 2:
+        return Joint(rows, none, none)
+    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    out = _intruders(rows, xy, lattice)
+    back = _missed(rows[~out], weak, lattice, xy, shape)
+    kept = rows[~out]
+    number = int(rows["atom"].max()) + 1
+    back = back.assign(atom=np.arange(number, number + len(back)))
+    atoms = pd.concat([kept, back], ignore_index=True) if len(back) else kept.reset_index(drop=True)
+    return Joint(atoms, rows[out].reset_index(drop=True), back)
+
+
+def _intruders(rows: pd.DataFrame, xy: Floats, lattice: Lattice) -> Ints:
+    """Atoms of no site, too near to another one, that the picture does not insist on."""
+    out = np.zeros(len(rows), dtype=bool)
+    p = rows["p"].to_numpy(float)
+    bright = rows["intensity"].to_numpy(float)
+    typical = np.nanmedian(bright[lattice.member]) if lattice.member.any() else np.nan
+    for i, j in sorted(cKDTree(xy).query_pairs(TOO_NEAR * lattice.spacing)):
+        if out[i] or out[j]:
+            continue
+        weaker = _weaker(i, j, lattice, p, bright)
+        heavier = bright[weaker] > typical  # an atom on top is as bright as its element
+        if odds(p[weaker]) / _TAKEN < odds(_LEAST) and not heavier:
+            out[weaker] = True
+    return out
+
+
+def _weaker(i: int, j: int, lattice: Lattice, p: Floats, bright: Floats) -> int:
+    """Of two atoms: the one of no site, else the less probable one, else the darker one."""
+    rank = [(bool(lattice.member[k]), p[k], np.nan_to_num(bright[k]), -k) for k in (i, j)]
+    return i if rank[0] < rank[1] else j
+
+
+def _missed(
+    rows: pd.DataFrame, weak: pd.DataFrame, lattice: Lattice, xy: Floats, shape: tuple[int, int]
+) -> pd.DataFrame:
+    sites = empty_sites(lattice, xy, shape)
+    if len(sites) == 0 or len(weak) == 0:
+        return rows.iloc[:0]
+    places = weak[["x_px", "y_px"]].to_numpy(float)
+    distance, nearest = cKDTree(places).query(sites)
+    p = posterior(weak["p"].to_numpy(float)[nearest])
+    good = (distance < _ON_SITE * lattice.spacing) & (p >= _LEAST)
+    chosen = np.unique(nearest[good])
+    back = weak.iloc[chosen]
+    return back.assign(p=posterior(back["p"].to_numpy(float)), flags="recalled")
+
+
+def odds(p: Floats | float) -> Floats:
+    """Odds of a probability, finite."""
+    clipped = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.asarray(clipped / (1 - clipped))
+
+
+def posterior(p: Floats) -> Floats:
+    """Probability of an atom on a site of the host, from that of the picture alone."""
+    both = odds(p) * _TAKEN
+    return np.asarray(both / (1 + both))

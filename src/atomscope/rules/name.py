@@ -1,0 +1,204 @@
+"""From a table of atoms to a table of named defects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from atomscope.columns import DEFECTS, conform
+from atomscope.errors import UsageError
+from atomscope.graph import AtomGraph
+from atomscope.lattice import Lattice, fit_lattice
+from atomscope.rules.book import Book
+from atomscope.rules.canonical import canonical_label
+from atomscope.rules.findings import Floats, Group, Ints
+from atomscope.rules.host import choose_book, words_of
+from atomscope.rules.match import joinable, name_of
+from atomscope.rules.network import bonded, find_groups
+from atomscope.rules.sites import find_extra, find_missing, find_swaps, grouped
+
+Lattices = Mapping[int, Lattice | None]
+Shape = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class NamedDefects:
+    """What `name_defects` found.
+
+    Attributes:
+        atoms: The table with `defect` and `coordination` filled.
+        defects: Table of `atomscope.columns.DEFECTS`.
+        host: Name of the rule book, empty where no host was recognised.
+        warnings: One line for each thing that could not be told.
+    """
+
+    atoms: pd.DataFrame
+    defects: pd.DataFrame
+    host: str = ""
+    warnings: tuple[str, ...] = field(default=())
+
+
+def name_defects(
+    atoms: pd.DataFrame,
+    *,
+    host: str | None = None,
+    lattices: Lattices | None = None,
+    shape: Shape | None = None,
+    pixel_size: float | None = None,
+) -> NamedDefects:
+    """Name all that deviates from the host, by rules of chemistry.
+
+    Args:
+        atoms: Refined atoms of one or more frames, with species or labels where known.
+        host: Name of a rule book or a YAML file; learned from the commonest atoms by default.
+        lattices: Lattice of each frame, fitted here by default.
+        shape: Of the frames (y, x); by default all atoms are within.
+        pixel_size: Å per px; without it lengths are counted in spacings of the lattice.
+
+    Raises:
+        UsageError: The table has no positions, or some are not finite; there is no such book.
+    """
+    _check(atoms)
+    table = conform(atoms)
+    table["atom"] = table["atom"] if table["atom"].any() else _numbered(table)
+    book = choose_book(host, table)
+    if book is None:
+        why = "no host was recognised: name the species (elements), the material or the rules."
+        return NamedDefects(table, conform(pd.DataFrame(), DEFECTS), warnings=(why,))
+    species = words_of(table, book)
+    tables, rows = [], []
+    for frame, here in table.groupby("frame", sort=True):
+        words = species[here.index.to_numpy()]
+        part = here.reset_index(drop=True)
+        lattice = lattices.get(int(str(frame))) if lattices is not None else _fitted(part, book)
+        named, found = _name_frame(part, words, book, lattice, shape, pixel_size)
+        tables.append(named)
+        rows.append(found)
+    if not tables:
+        return NamedDefects(table, conform(pd.DataFrame(), DEFECTS), book.name)
+    defects = pd.concat(rows, ignore_index=True)
+    return NamedDefects(pd.concat(tables, ignore_index=True), conform(defects, DEFECTS), book.name)
+
+
+def _check(atoms: pd.DataFrame) -> None:
+    missing = [name for name in ("x_px", "y_px") if name not in atoms]
+    if missing:
+        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+    if not np.isfinite(atoms[["x_px", "y_px"]].to_numpy(float)).all():
+        raise UsageError("some positions are not finite; drop these rows, or measure them again.")
+
+
+def _numbered(table: pd.DataFrame) -> Any:
+    return table.groupby("frame").cumcount().to_numpy()
+
+
+def _fitted(rows: pd.DataFrame, book: Book) -> Lattice | None:
+    if book.sense != "sites":
+        return None
+    return fit_lattice(rows[["x_px", "y_px"]].to_numpy(float), rows["intensity"].to_numpy(float))
+
+
+def _name_frame(
+    rows: pd.DataFrame,
+    species: Ints,
+    book: Book,
+    lattice: Lattice | None,
+    shape: Shape | None,
+    pixel_size: float | None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    if len(rows) < 2:
+        return rows, pd.DataFrame()
+    if book.sense == "rings":
+        groups, graph = find_groups(rows, species, book, shape, pixel_size)
+    else:
+        graph = bonded(rows, species, book, shape, pixel_size)
+        groups = _site_groups(rows, species, book, lattice, shape)
+    groups.sort(key=lambda group: (group.place[1], group.place[0]))
+    return _members(rows, graph, groups), _rows(rows, groups, graph, species, book, pixel_size)
+
+
+def _site_groups(
+    rows: pd.DataFrame, species: Ints, book: Book, lattice: Lattice | None, shape: Shape | None
+) -> list[Group]:
+    if lattice is None:
+        return []
+    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    p, sure = rows["p"].to_numpy(float), _named_p(rows)
+    if shape is None:
+        far = np.ceil(xy.max(axis=0)).astype(int) + 1
+        shape = (int(far[1]), int(far[0]))
+    findings = find_swaps(lattice, xy, species, sure)
+    findings += find_missing(lattice, xy, species, p, shape)
+    groups = grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
+    return groups + [Group((f,)) for f in find_extra(lattice, xy, species, p)]
+
+
+def _named_p(rows: pd.DataFrame) -> Floats:
+    """Probability of the species, or else of the label, or else of the atom."""
+    p = rows["p"].to_numpy(float)
+    for name in ("label_p", "species_p"):
+        known = rows[name].to_numpy(float)
+        p = np.where(np.isfinite(known), known, p)
+    return np.asarray(p)
+
+
+def _members(rows: pd.DataFrame, graph: AtomGraph, groups: list[Group]) -> pd.DataFrame:
+    defect = np.full(len(rows), -1, dtype=np.int64)
+    for number, group in enumerate(groups):
+        defect[list(group.atoms)] = number
+    border = np.asarray(graph.border, dtype=bool)
+    bonds = np.asarray(graph.coordination, dtype=np.int64)
+    return rows.assign(
+        defect=pd.arrays.IntegerArray(defect, defect < 0),
+        coordination=pd.arrays.IntegerArray(bonds, border),
+    )
+
+
+def _rows(
+    rows: pd.DataFrame,
+    groups: list[Group],
+    graph: AtomGraph,
+    species: Ints,
+    book: Book,
+    pixel_size: float | None,
+) -> pd.DataFrame:
+    number = rows["atom"].to_numpy()
+    found = []
+    for index, group in enumerate(groups):
+        named = name_of(group, book)
+        place = group.place
+        found.append(
+            {
+                "frame": int(rows["frame"].iloc[0]),
+                "defect": index,
+                "name": named[0] if named else canonical_label(group, graph, species),
+                "formula": _formula(group),
+                "x_px": place[0],
+                "y_px": place[1],
+                "x": place[0] * pixel_size if pixel_size else np.nan,
+                "y": place[1] * pixel_size if pixel_size else np.nan,
+                "n_atoms": len(group.atoms),
+                "atoms": " ".join(str(number[i]) for i in group.atoms),
+                "p": group.p,
+                "rule": f"{book.name}:{named[1] + 1}" if named else "",
+                "known": named is not None,
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _formula(group: Group) -> str:
+    """What is missing, added or exchanged: '-S2', '+Si', 'S@S2', 'Si', rings as 5-8-5."""
+    sign = {"missing": "-", "extra": "+"}
+    parts = group.parts
+    words = [
+        f"{sign.get(part, '')}{word}{f'x{n}' if n > 1 else ''}"
+        for part in ("foreign", "swaps", "missing", "extra")
+        for word, n in sorted(parts.get(part, {}).items())
+    ]
+    sizes = "-".join(sorted(parts["rings"].elements(), key=int)) if "rings" in parts else ""
+    return " ".join([*words, *([sizes] if sizes else [])])

@@ -1,0 +1,102 @@
+"""Deviations from what should stand on the sites of the fitted lattice."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from atomscope.lattice import Lattice, empty_sites
+from atomscope.rules.findings import Finding, Floats, Group, Ints, joined, straight
+
+_NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
+_INSIDE = 0.8  # nearest neighbour distances: an extra atom is that near to the host
+
+
+def expected(lattice: Lattice, species: Ints) -> Ints:
+    """Return the commonest species of each sublattice.
+
+    Args:
+        lattice: Of N atoms.
+        species: Of each atom, words, shape (N,); '' where unknown.
+
+    Returns:
+        Words, shape (B,); '' where the species of no atom is known.
+    """
+    words = []
+    for site in range(len(lattice.basis)):
+        here = Counter(s for s in species[lattice.sublattice == site] if s)
+        words.append(here.most_common(1)[0][0] if here else "")
+    return np.array(words, dtype=object)
+
+
+def find_swaps(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[Finding]:
+    """Columns that are known and are not what most others on their sublattice are."""
+    words = expected(lattice, species)
+    site = lattice.sublattice
+    wanted = np.where(site >= 0, words[site], "")
+    other = np.flatnonzero((species != "") & (wanted != "") & (species != wanted))
+    return [
+        Finding("swaps", f"{species[i]}@{wanted[i]}", xy[i], (int(i),), float(p[i])) for i in other
+    ]
+
+
+def find_missing(
+    lattice: Lattice, xy: Floats, species: Ints, p: Floats, shape: tuple[int, int]
+) -> list[Finding]:
+    """Sites without an atom. Their probability is that of the atoms around having been found."""
+    places = empty_sites(lattice, xy, shape)
+    if len(places) == 0:
+        return []
+    words = expected(lattice, species)
+    site = site_of(lattice, xy, places)
+    member = np.flatnonzero(lattice.member)
+    near = cKDTree(xy[member]).query(places, k=min(3, len(member)))[1].reshape(len(places), -1)
+    around = member[near]
+    return [
+        Finding("missing", str(words[s] or "?"), place, (), float(np.median(p[rows])))
+        for s, place, rows in zip(site, places, around, strict=True)
+    ]
+
+
+def site_of(lattice: Lattice, xy: Floats, places: Floats) -> Ints:
+    """Return the sublattice of places on empty sites, as their nearest members show it."""
+    member = np.flatnonzero(lattice.member)
+    nearest = member[cKDTree(xy[member]).query(places)[1]]
+    step = (places - xy[nearest]) @ np.linalg.inv(lattice.vectors)
+    inside = step + lattice.basis[lattice.sublattice[nearest]]
+    off = inside[:, None] - lattice.basis[None]
+    off -= np.rint(off)
+    return np.asarray(np.linalg.norm(off @ lattice.vectors, axis=-1).argmin(axis=1))
+
+
+def find_extra(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[Finding]:
+    """Atoms of no site that stand among those of the lattice."""
+    member = np.flatnonzero(lattice.member)
+    others = np.flatnonzero(~lattice.member)
+    if len(member) < 3 or len(others) == 0:
+        return []
+    distance = cKDTree(xy[member]).query(xy[others], k=3)[0]
+    among = others[distance[:, 0] < _INSIDE * lattice.spacing]
+    return [Finding("extra", str(species[i] or "?"), xy[i], (int(i),), float(p[i])) for i in among]
+
+
+def grouped(findings: list[Finding], single: list[bool], lattice: Lattice) -> list[Group]:
+    """Join findings on neighbouring like sites; those that are marked single stay alone."""
+    if not findings:
+        return []
+    a, b = lattice.vectors
+    steps = np.array([a, b, a + b, a - b])
+    length = np.linalg.norm(steps, axis=1)
+    steps = steps[length < _NEAR * max(length[:2])]
+    reach = _NEAR * float(max(length[:2]))
+    places = np.array([f.place for f in findings])
+    pairs = cKDTree(places).query_pairs(reach)
+    free = [(i, j) for i, j in pairs if not (single[i] or single[j])]
+    both = np.concatenate([steps, -steps])
+    groups = []
+    for numbers in joined(len(findings), free):
+        members = tuple(findings[i] for i in numbers)
+        groups.append(Group(members, row=straight([m.place for m in members], both)))
+    return groups

@@ -1,0 +1,92 @@
+"""Defects counted over many images: concentrations with intervals, and how they lie together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from atomscope.errors import UsageError
+
+Floats = NDArray[np.float64]
+
+
+def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a Poisson mean (Garwood, Biometrika 28, 437 (1936)).
+
+    Raises:
+        UsageError: The count is negative, or the level is not between 0 and 1.
+    """
+    from scipy.stats import chi2
+
+    if count < 0 or not 0 < level < 1:
+        raise UsageError(f"count {count}, level {level}: expected 0 or more, and between 0 and 1.")
+    tail = (1 - level) / 2
+    low = chi2.ppf(tail, 2 * count) / 2 if count else 0.0
+    return float(low), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
+
+
+def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> pd.DataFrame:
+    """Count defects by name, per area.
+
+    Args:
+        defects: Table of `atomscope.columns.DEFECTS`, of one or more images.
+        area: Of all frames together, in nm² (or in px² where the pixel size is unknown).
+        level: Of the intervals.
+
+    Returns:
+        Columns name, count, density, density_low, density_high; the commonest first.
+
+    Raises:
+        UsageError: The area is not above 0.
+    """
+    if not area > 0:
+        raise UsageError(f"area {area}: expected nm² (or px²) above 0.")
+    counts = defects["name"].value_counts()
+    rows = []
+    for name, count in counts.items():
+        low, high = poisson_interval(int(count), level)
+        rows.append((name, int(count), count / area, low / area, high / area))
+    columns = ["name", "count", "density", "density_low", "density_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def pair_correlation(
+    defects: pd.DataFrame, shape: tuple[int, int], edges: Floats
+) -> tuple[Floats, Floats]:
+    """Pair correlation g(r) of defects within frames, 1 where they do not know of each other.
+
+    Pairs expected at each distance are those of uniform places in the same frames (the overlap of
+    a rectangle with itself, shifted; averaged over directions), so borders do not bias it.
+
+    Args:
+        defects: Table with frame, x_px and y_px.
+        shape: Of the frames (y, x) in px.
+        edges: Of the bins, px, ascending, shape (B + 1,).
+
+    Returns:
+        g (B,) and its standard error from the counted pairs; NaN where none are expected.
+    """
+    edges = np.asarray(edges, float)
+    found = np.zeros(len(edges) - 1)
+    pairs = 0.0
+    for _, rows in defects.groupby("frame"):
+        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        i, j = np.triu_indices(len(xy), 1)
+        found += np.histogram(np.hypot(*(xy[i] - xy[j]).T), bins=edges)[0]
+        pairs += len(i)
+    expected = pairs * np.diff(_uniform(edges, shape))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return found / expected, np.sqrt(np.maximum(found, 1)) / expected
+
+
+def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
+    """Share of pairs of uniform points in a rectangle that are nearer than r; by quadrature."""
+    a, b = float(shape[1]), float(shape[0])
+    fine = np.linspace(0, max(float(r.max()), 1e-9), 2001)
+    angle = (np.arange(90) + 0.5) * np.pi / 180
+    dx, dy = fine[:, None] * np.cos(angle), fine[:, None] * np.sin(angle)
+    left = np.clip(1 - dx / a, 0, None) * np.clip(1 - dy / b, 0, None)
+    density = 2 * np.pi * fine / (a * b) * left.mean(axis=1)
+    share = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])
+    return np.interp(r, fine, share)
