@@ -200,8 +200,8 @@ def test_layers_of_two_kinds_are_bonded_across(name: str, named: bool) -> None:
 def test_chalcogens_of_two_levels_can_be_kept_apart() -> None:
     sheet = supercell(material("1T-MoS2").atoms, (30.0, 30.0))
     table = table_of(sheet)
-    inner = ~connect(table, "layer of chalcogenide").border
-    bonds = connect(table, "layer of chalcogenide").coordination
+    inner = ~connect(table, "chalcogenide").border
+    bonds = connect(table, "chalcogenide").coordination
     metal = (table.species == "Mo").to_numpy()
     assert set(bonds[inner & metal]) == {6}
     assert set(bonds[inner & ~metal]) == {3}

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy.spatial import ConvexHull, QhullError, cKDTree
-from scipy.special import ndtr
+from scipy.special import ndtr, ndtri
 
 from atomscope.errors import UsageError
 from atomscope.graph.atomgraph import AtomGraph, Bools, Floats, Ints, pack, spread_along, twins
@@ -173,25 +173,38 @@ def _bonds(
 ) -> tuple[Bools, Ints, Floats, Floats]:
     """Mask, neighbours, vectors and probabilities, neighbours sorted by angle."""
     longest = window.longest[window.code[:, None], window.code[near]]
-    vectors = xy[near] - xy[:, None]
-    sigma = spread_along(vectors, errors[:, None], errors[near])
-    score = np.divide(
-        longest - distance,
-        sigma,
-        out=np.where(distance <= longest, np.inf, -np.inf),
-        where=sigma > 0,
-    )
-    bond_p = ndtr(score) * (longest > 0)
-    mask = bond_p >= least_p
-    mask &= twins(np.where(mask, near, -1), mask) >= 0
-    angle = np.where(mask, np.arctan2(vectors[..., 1], vectors[..., 0]), np.inf)
-    order = np.argsort(angle, axis=1)
-    return pack(
-        np.take_along_axis(mask, order, axis=1),
-        np.take_along_axis(near, order, axis=1),
-        np.take_along_axis(vectors, order[..., None], axis=1),
-        np.take_along_axis(bond_p, order, axis=1),
-    )
+    # Beyond this no error brings a pair to the least probability.
+    blur = np.hypot(*errors.T)
+    slack = max(-float(ndtri(least_p)), 0.0) * (blur.max() + blur)
+    atom, column = np.nonzero((distance <= longest + slack[:, None]) & (longest > 0))
+    other, longest = near[atom, column], longest[atom, column]
+    sigma = spread_along(xy[other] - xy[atom], errors[atom], errors[other])
+    room = longest - distance[atom, column]
+    score = np.divide(room, sigma, out=np.where(room >= 0, np.inf, -np.inf), where=sigma > 0)
+    p = ndtr(score)
+    likely = p >= least_p
+    mask, neighbours, bond_p = _padded(len(xy), atom[likely], other[likely], p[likely])
+    vectors = np.where(mask[..., None], xy[neighbours] - xy[:, None], 0.0)
+    angle = np.arctan2(vectors[..., 1], vectors[..., 0])
+    order = np.argsort(np.where(mask, angle, np.inf), axis=1)
+    neighbours = np.take_along_axis(neighbours, order, axis=1)
+    vectors = np.take_along_axis(vectors, order[..., None], axis=1)
+    bond_p = np.take_along_axis(bond_p, order, axis=1)
+    both = twins(neighbours, mask) >= 0
+    if np.array_equal(both, mask):
+        return mask, neighbours, vectors, bond_p
+    return pack(both, neighbours, vectors, bond_p)
+
+
+def _padded(count: int, atom: Ints, other: Ints, p: Floats) -> tuple[Bools, Ints, Floats]:
+    """Write pairs, sorted by atom, into rows of the same length."""
+    degree = np.bincount(atom, minlength=count)
+    slot = np.arange(len(atom)) - (np.cumsum(degree) - degree)[atom]
+    mask = np.arange(int(degree.max(initial=0))) < degree[:, None]
+    neighbours = np.full(mask.shape, -1, dtype=np.intp)
+    bond_p = np.zeros(mask.shape)
+    neighbours[atom, slot], bond_p[atom, slot] = other, p
+    return mask, neighbours, bond_p
 
 
 def _near_frame(xy: Floats, reach: Floats, shape: tuple[int, int], pixel: float | None) -> Bools:

@@ -24,7 +24,7 @@ CHALCOGENS = ("O", "S", "Se", "Te")
 NO_CHALCOGEN_BONDS = {f"{a}-{b}": 0.0 for n, a in enumerate(CHALCOGENS) for b in CHALCOGENS[n:]}
 NAMED: dict[str, dict[str, float]] = {
     "graphene": GRAPHENE,
-    "layer of chalcogenide": NO_CHALCOGEN_BONDS,
+    "chalcogenide": NO_CHALCOGEN_BONDS,
     "radii": {},
 }
 COMMON = 0.1  # share of the atoms from which on a species is one of the host
@@ -57,7 +57,7 @@ class BondRules:
 
     @classmethod
     def named(cls, name: str) -> BondRules:
-        """Return built-in rules: 'graphene', 'layer of chalcogenide', or 'radii' alone.
+        """Return built-in rules: 'graphene', 'chalcogenide', or 'radii' alone.
 
         Raises:
             UsageError: There are none of this name.
