@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -61,8 +61,34 @@ class IdentifyStage(BaseModel):
     )
 
 
-Stage = Annotated[DetectStage | RefineStage | IdentifyStage, Field(discriminator="stage")]
-_ORDER = ("detect", "refine", "identify")
+class NameStage(BaseModel):
+    """Name defects by rules of chemistry."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["name"] = "name"
+    rules: str | None = Field(
+        None, description="rule book or YAML file; the host is recognised when empty"
+    )
+    joint: bool = Field(
+        True, description="the lattice vetoes impossible atoms and brings missed ones back"
+    )
+
+
+class TrackStage(BaseModel):
+    """Follow atoms and defects through a movie."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["track"] = "track"
+
+
+Stage = Annotated[
+    DetectStage | RefineStage | IdentifyStage | NameStage | TrackStage,
+    Field(discriminator="stage"),
+]
+_ORDER = ("detect", "refine", "identify", "name", "track")
+_T = TypeVar("_T", RefineStage, IdentifyStage, NameStage, TrackStage)
 
 
 class Recipe(BaseModel):
@@ -71,7 +97,13 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = "columns"
-    stages: tuple[Stage, ...] = (DetectStage(), RefineStage(), IdentifyStage())
+    stages: tuple[Stage, ...] = (
+        DetectStage(),
+        RefineStage(),
+        IdentifyStage(),
+        NameStage(),
+        TrackStage(),
+    )
 
     @property
     def detect(self) -> DetectStage:
@@ -81,12 +113,38 @@ class Recipe(BaseModel):
     @property
     def refine(self) -> RefineStage | None:
         """Return the refinement stage, or None where the recipe has none."""
-        return next((s for s in self.stages if isinstance(s, RefineStage)), None)
+        return self._stage(RefineStage)
 
     @property
     def identify(self) -> IdentifyStage | None:
         """Return the stage of the species, or None where the recipe has none."""
-        return next((s for s in self.stages if isinstance(s, IdentifyStage)), None)
+        return self._stage(IdentifyStage)
+
+    @property
+    def naming(self) -> NameStage | None:
+        """Return the stage that names defects, or None where the recipe has none."""
+        return self._stage(NameStage)
+
+    @property
+    def track(self) -> TrackStage | None:
+        """Return the stage of the movie, or None where the recipe has none."""
+        return self._stage(TrackStage)
+
+    def _stage(self, kind: type[_T]) -> _T | None:
+        return next((s for s in self.stages if isinstance(s, kind)), None)
+
+    def with_rules(self, rules: str | None) -> Recipe:
+        """Return the recipe with another rule book; None changes nothing."""
+        if rules is None:
+            return self
+        naming = (self.naming or NameStage()).model_copy(update={"rules": rules})
+        return self._with(naming)
+
+    def _with(self, stage: Stage) -> Recipe:
+        """Put a stage in its place, instead of the one of its kind."""
+        others = (s for s in self.stages if s.stage != stage.stage)
+        stages = sorted((*others, stage), key=lambda s: _ORDER.index(s.stage))
+        return self.model_copy(update={"stages": tuple(stages)})
 
     def with_elements(self, elements: str | Sequence[str] | None) -> Recipe:
         """Return the recipe with what columns may be; None changes nothing.
@@ -99,15 +157,13 @@ class Recipe(BaseModel):
         from atomscope.formula import parse
 
         texts = tuple(formula.text for formula in parse(elements))
-        kept = (s for s in self.stages if not isinstance(s, IdentifyStage))
-        return self.model_copy(update={"stages": (*kept, IdentifyStage(elements=texts))})
+        return self._with(IdentifyStage(elements=texts))
 
     def with_detect(self, **changes: object) -> Recipe:
         """Return the recipe with parameters of the detection changed; None changes nothing."""
         given = {k: v for k, v in changes.items() if v is not None}
         detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
-        stages = (detect, *(s for s in self.stages if not isinstance(s, DetectStage)))
-        return self.model_copy(update={"stages": stages})
+        return self._with(detect)
 
 
 def names() -> tuple[str, ...]:
@@ -140,7 +196,7 @@ def load(name: str | Path) -> Recipe:
     kinds = [s.stage for s in recipe.stages]
     if kinds != [k for k in _ORDER if k in kinds] or "detect" not in kinds:
         raise UsageError(
-            f"recipe {path}: the stages are {kinds}; expected 'detect', then 'refine' and "
-            "'identify' at most once each."
+            f"recipe {path}: the stages are {kinds}; expected 'detect', then at most once each "
+            f"and in this order: {', '.join(_ORDER[1:])}."
         )
     return recipe if recipe.identify is None else recipe.with_elements(recipe.identify.elements)

@@ -13,6 +13,7 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
 from atomscope.pipeline.known import known, warned
+from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
 from atomscope.pipeline.zoo import detector_for, labelled
 from atomscope.recipe import Recipe
@@ -131,24 +132,30 @@ def analyze(
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
     view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
     clock.append(time.perf_counter())
-    atoms, spent = all_frames(image, plan, detector, view, jobs, progress)
-    atoms = _in_angstrom(atoms, image.pixel_size)
+    atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms, lattices = _lattices(atoms, image, plan, spent)
+    atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
+    atoms = _in_angstrom(atoms, image.pixel_size)
     atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent)
     atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
     if plan.detect.periodic:
         defects = with_vacancies(defects, image, atoms, lattices)
+    started = time.perf_counter()
+    atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
+    doubts = (*doubts, *lines)
+    spent["name"] = time.perf_counter() - started
     clock.append(time.perf_counter())
     atoms, verdict = known(image, atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
-    quality, lines = judge(image, atoms)
+    quality, remarks = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | {
         "zoo": zoo,
         "species": facts,
+        "defects": chemistry | evidence,
         "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
-        "warnings": [*image.warnings, *lines, *warned(verdict), *doubts],
+        "warnings": [*image.warnings, *remarks, *warned(verdict), *doubts],
     }
     return Result(image, atoms, defects, quality, card)
 

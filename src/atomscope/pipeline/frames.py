@@ -8,17 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from atomscope.detect import FrameColumns, as_table, find
+from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.errors import UsageError
 from atomscope.models.store import Model
 from atomscope.recipe import Recipe
-from atomscope.types import Image
+from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Progress = Callable[[int, int], None]
+WEAK = 0.05  # least probability of a candidate that the lattice may bring back
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
 
 
@@ -29,33 +30,50 @@ def all_frames(
     view: View,
     jobs: int,
     progress: Progress | None,
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Detect and refine frame by frame; only tables are kept."""
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+    """Detect and refine frame by frame; only tables are kept.
+
+    Returns:
+        The atoms; candidates below the recipe's least probability; seconds of each stage.
+    """
     import pandas as pd
 
     spent = {"detect": 0.0, "refine": 0.0}
-    tables = []
-    for index, (table, detect_s, refine_s) in enumerate(_work(image, plan, detector, view, jobs)):
-        tables.append(table.assign(frame=index))
-        spent["detect"] += detect_s
-        spent["refine"] += refine_s
+    tables, candidates = [], []
+    for index, done in enumerate(_work(image, plan, detector, view, jobs)):
+        tables.append(done.atoms.assign(frame=index))
+        candidates.append(done.weak.assign(frame=index))
+        spent["detect"] += done.detect_s
+        spent["refine"] += done.refine_s
         if progress:
             progress(index + 1, image.n_frames)
-    return pd.concat(tables, ignore_index=True), spent
+    atoms = pd.concat(tables, ignore_index=True)
+    return atoms, pd.concat(candidates, ignore_index=True), spent
 
 
-def _work(
-    image: Image, plan: Recipe, detector: Model, view: View, jobs: int
-) -> Iterator[tuple[pd.DataFrame, float, float]]:
-    """Yield the table of each frame with the seconds spent, in order."""
+@dataclass(frozen=True)
+class _Done:
+    """One frame: atoms, weaker candidates, seconds."""
 
-    def one(index: int) -> tuple[pd.DataFrame, float, float]:
+    atoms: pd.DataFrame
+    weak: pd.DataFrame
+    detect_s: float
+    refine_s: float
+
+
+def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) -> Iterator[_Done]:
+    """Yield what each frame gives, in order."""
+
+    def one(index: int) -> _Done:
         started = time.perf_counter()
         frame = image.frame(index)
-        found = find(frame, detector, view, min_p=plan.detect.min_p)
+        found = find(frame, detector, view, min_p=min(WEAK, plan.detect.min_p))
+        strong = found.found.p >= plan.detect.min_p
+        weak = as_table([replace(found, found=found.found.keep(~strong))])
+        found = replace(found, found=found.found.keep(strong))
         detected = time.perf_counter()
-        table = _refined(frame, found, plan, view)
-        return table, detected - started, time.perf_counter() - detected
+        table = refined(frame, as_table([found]), found.good, plan, view)
+        return _Done(table, weak, detected - started, time.perf_counter() - detected)
 
     if jobs <= 1 or image.n_frames == 1:
         yield from map(one, range(image.n_frames))
@@ -65,14 +83,16 @@ def _work(
             yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
 
 
-def _refined(frame: Any, found: FrameColumns, plan: Recipe, view: View) -> pd.DataFrame:
-    table = as_table([found])
+def refined(
+    frame: FloatArray, table: pd.DataFrame, good: Any, plan: Recipe, view: View
+) -> pd.DataFrame:
+    """Fit the columns of one frame together, as the recipe says."""
     if plan.refine is None:
         return table
     from atomscope.refine import RefineOptions, hold, refine
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    fitted = refine(frame, table, options=options, mask=found.good, dark=view.dark)
+    fitted = refine(frame, table, options=options, mask=good, dark=view.dark)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)
     return _within(fitted, frame.shape)

@@ -37,12 +37,13 @@ class Rule(BaseModel):
     foreign: Pattern | Literal["any"] = Field({}, description="atoms that the host has not")
     shell: Pattern | Literal["any"] = Field("any", description="host atoms bonded to these")
     rings: Pattern | Literal["any"] = Field({}, description="rings of another size than the host's")
+    fused: Pattern | Literal["any"] = Field("any", description="bonds shared by these: '5-5': 1")
     missing: Pattern | Literal["any"] = Field({}, description="sites without an atom")
     swaps: Pattern | Literal["any"] = Field({}, description="'found@site': another column there")
     extra: Pattern | Literal["any"] = Field({}, description="atoms beside or on top of the host")
     row: bool = Field(False, description="members stand in one straight row of neighbouring sites")
 
-    @field_validator(*_PARTS)
+    @field_validator(*_PARTS, "fused")
     @classmethod
     def _counts(cls, pattern: Pattern | str) -> Pattern | str:
         for text in pattern.values() if isinstance(pattern, dict) else ():
@@ -102,7 +103,8 @@ class Book(BaseModel):
     def _formulas(cls, roles: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for words in roles.values():
             try:
-                parse(words)
+                for word in words:
+                    parse([word])
             except UsageError as error:
                 raise ValueError(str(error)) from None
         return roles

@@ -23,6 +23,7 @@ class Finding:
         place: Position in px, shape (2,).
         atoms: Rows of the table that belong to it.
         p: Probability that it is there.
+        shell: Rows of the atoms around an empty site.
     """
 
     part: str
@@ -30,6 +31,7 @@ class Finding:
     place: Floats
     atoms: tuple[int, ...]
     p: float
+    shell: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,13 @@ class Group:
     Attributes:
         findings: At least one.
         shell: Species of the host atoms around its core, counted.
+        fused: Bonds that two of its rings share, counted by their sizes: '5-7'.
         row: Whether the findings stand in one straight row of neighbouring sites.
     """
 
     findings: tuple[Finding, ...]
     shell: Counter[str] = field(default_factory=Counter)
+    fused: Counter[str] = field(default_factory=Counter)
     row: bool = False
 
     @property

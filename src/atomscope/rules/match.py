@@ -39,6 +39,8 @@ def _fits(rule: Rule, group: Group, parts: dict[str, Counter[str]], book: Book) 
         return False
     if rule.shell != "any" and not _covers(rule.shell, group.shell, book):
         return False
+    if rule.fused != "any" and not _covers(rule.fused, group.fused, book):
+        return False
     return all(
         pattern == "any" or _covers(pattern, parts.get(name, Counter()), book)
         for name in _PARTS

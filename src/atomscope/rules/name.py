@@ -149,13 +149,25 @@ def _named_p(rows: pd.DataFrame) -> Floats:
 def _members(rows: pd.DataFrame, graph: AtomGraph, groups: list[Group]) -> pd.DataFrame:
     defect = np.full(len(rows), -1, dtype=np.int64)
     for number, group in enumerate(groups):
-        defect[list(group.atoms)] = number
+        defect[_with_shell(group, graph)] = number
     border = np.asarray(graph.border, dtype=bool)
     bonds = np.asarray(graph.coordination, dtype=np.int64)
     return rows.assign(
         defect=pd.arrays.IntegerArray(defect, defect < 0),
         coordination=pd.arrays.IntegerArray(bonds, border),
     )
+
+
+def _with_shell(group: Group, graph: AtomGraph) -> list[int]:
+    """Atoms of a defect: its core with the first shell; rings alone are whole by themselves."""
+    members = set(group.atoms)
+    for finding in group.findings:
+        if finding.part in ("foreign", "swaps", "extra"):
+            core = list(finding.atoms)
+            members |= {int(i) for i in graph.neighbours[core][graph.mask[core]]}
+        if finding.part == "missing" and finding.shell:
+            members |= set(finding.shell)
+    return sorted(members)
 
 
 def _rows(
@@ -170,7 +182,7 @@ def _rows(
     found = []
     for index, group in enumerate(groups):
         named = name_of(group, book)
-        place = group.place
+        place, members = group.place, _with_shell(group, graph)
         found.append(
             {
                 "frame": int(rows["frame"].iloc[0]),
@@ -181,8 +193,8 @@ def _rows(
                 "y_px": place[1],
                 "x": place[0] * pixel_size if pixel_size else np.nan,
                 "y": place[1] * pixel_size if pixel_size else np.nan,
-                "n_atoms": len(group.atoms),
-                "atoms": " ".join(str(number[i]) for i in group.atoms),
+                "n_atoms": len(members),
+                "atoms": " ".join(str(number[i]) for i in members),
                 "p": group.p,
                 "rule": f"{book.name}:{named[1] + 1}" if named else "",
                 "known": named is not None,

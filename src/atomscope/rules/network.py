@@ -165,6 +165,10 @@ def _ring_groups(odd: Sequence[tuple[int, ...]], xy: Floats, p: Floats) -> list[
         for i, j in zip(ring, (*ring[1:], ring[0]), strict=True):
             of_bond.setdefault(frozenset((i, j)), []).append(number)
     pairs = [(n[0], n[1]) for n in of_bond.values() if len(n) == 2]
-    return [
-        Group(tuple(_ring(odd[n], xy, p) for n in numbers)) for numbers in joined(len(odd), pairs)
-    ]
+    groups = []
+    for numbers in joined(len(odd), pairs):
+        here = set(numbers)
+        sizes = (sorted((len(odd[i]), len(odd[j]))) for i, j in pairs if i in here)
+        fused = Counter(f"{a}-{b}" for a, b in sizes)
+        groups.append(Group(tuple(_ring(odd[n], xy, p) for n in numbers), fused=fused))
+    return groups

@@ -11,6 +11,7 @@ from atomscope.lattice import Lattice, empty_sites
 from atomscope.rules.findings import Finding, Floats, Group, Ints, joined, straight
 
 _NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
+_SHELL = 1.3  # of the distance of the nearest atom: the first shell of an empty site
 _INSIDE = 0.8  # nearest neighbour distances: an extra atom is that near to the host
 
 
@@ -51,13 +52,13 @@ def find_missing(
         return []
     words = expected(lattice, species)
     site = site_of(lattice, xy, places)
-    member = np.flatnonzero(lattice.member)
-    near = cKDTree(xy[member]).query(places, k=min(3, len(member)))[1].reshape(len(places), -1)
-    around = member[near]
-    return [
-        Finding("missing", str(words[s] or "?"), place, (), float(np.median(p[rows])))
-        for s, place, rows in zip(site, places, around, strict=True)
-    ]
+    distance, near = cKDTree(xy).query(places, k=min(6, len(xy)))
+    found = []
+    for s, place, apart, rows in zip(site, places, distance, near, strict=True):
+        around = rows[apart < _SHELL * apart[0]]
+        word, shell = str(words[s] or "?"), tuple(int(i) for i in around)
+        found.append(Finding("missing", word, place, (), float(np.median(p[around])), shell))
+    return found
 
 
 def site_of(lattice: Lattice, xy: Floats, places: Floats) -> Ints:

@@ -89,4 +89,4 @@ def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
     left = np.clip(1 - dx / a, 0, None) * np.clip(1 - dy / b, 0, None)
     density = 2 * np.pi * fine / (a * b) * left.mean(axis=1)
     share = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])
-    return np.interp(r, fine, share)
+    return np.asarray(np.interp(r, fine, share))

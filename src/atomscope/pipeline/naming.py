@@ -1,0 +1,141 @@
+"""Chemistry: what the lattice vetoes and brings back, and what the defects are called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from atomscope.columns import DEFECTS, conform
+from atomscope.detect.choose import View
+from atomscope.detect.prepare import usable
+from atomscope.lattice import Lattice
+from atomscope.pipeline.frames import refined
+from atomscope.recipe import Recipe
+from atomscope.rules import name_defects
+from atomscope.rules.joint import Joint, reconcile
+from atomscope.species import Lattices, fit_lattices
+from atomscope.types import Image
+
+_SAME = 0.5  # spacings: a site that the model calls empty and one of a named defect are one
+
+
+@dataclass
+class Evidence:
+    """What chemistry changed, for the run card: numbers, and the places with their p."""
+
+    vetoed: list[dict[str, float]] = field(default_factory=list)
+    recalled: list[dict[str, float]] = field(default_factory=list)
+
+    def add(self, joint: Joint) -> None:
+        """Keep what one frame gave."""
+        self.vetoed += _places(joint.vetoed)
+        self.recalled += _places(joint.recalled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"vetoed": self.vetoed, "recalled": self.recalled}
+
+
+def _places(rows: pd.DataFrame) -> list[dict[str, float]]:
+    names = ("frame", "x_px", "y_px", "p")
+    values = rows[list(names)].to_numpy(float)
+    return [dict(zip(names, row.tolist(), strict=True)) for row in values]
+
+
+def reconciled(
+    image: Image,
+    atoms: pd.DataFrame,
+    weak: pd.DataFrame,
+    lattices: Lattices,
+    plan: Recipe,
+    view: View,
+) -> tuple[pd.DataFrame, Lattices, dict[str, Any]]:
+    """Let the lattice veto and recall atoms; frames that changed are fitted again.
+
+    Returns:
+        The atoms, the lattices, and the evidence.
+    """
+    evidence = Evidence()
+    if plan.naming is None or not plan.naming.joint or not view.lattice:
+        return atoms, lattices, evidence.to_dict()
+    weak_of = dict(list(weak.groupby("frame")))
+    tables: list[pd.DataFrame] = []
+    fitted: dict[int, Lattice | None] = dict(lattices)
+    for frame, rows in atoms.groupby("frame", sort=True):
+        index = int(str(frame))
+        candidates = weak_of.get(index, weak.iloc[:0])
+        joint = reconcile(rows, candidates, lattices.get(index), image.frame_shape)
+        evidence.add(joint)
+        table = joint.atoms
+        if len(joint.vetoed) or len(joint.recalled):
+            table = _again(image, index, table, plan, view)
+            fitted |= fit_lattices(table)
+        tables.append(table)
+    if not tables:
+        return atoms, lattices, evidence.to_dict()
+    return pd.concat(tables, ignore_index=True), fitted, evidence.to_dict()
+
+
+def _again(image: Image, index: int, table: pd.DataFrame, plan: Recipe, view: View) -> pd.DataFrame:
+    """Fit a frame whose atoms have changed; words in flags stay."""
+    frame = image.frame(index)
+    before = table["flags"].to_numpy(object) == "recalled"
+    places = table[["x_px", "y_px"]].to_numpy(float)[before]
+    rows = refined(frame, table.assign(atom=range(len(table))), usable(frame), plan, view)
+    rows = rows.assign(frame=index)
+    if len(places) == 0 or len(rows) == 0:
+        return rows
+    near = np.unique(cKDTree(rows[["x_px", "y_px"]].to_numpy(float)).query(places)[1])
+    flags = rows["flags"].to_numpy(object).copy()
+    flags[near] = [f"{word} recalled".strip() for word in flags[near]]
+    return rows.assign(flags=flags)
+
+
+def named(
+    image: Image,
+    atoms: pd.DataFrame,
+    empty: pd.DataFrame,
+    lattices: Lattices,
+    plan: Recipe,
+) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], tuple[str, ...]]:
+    """Name the defects; empty sites that only a model saw are kept beside them.
+
+    Returns:
+        Atoms, defects, facts for the run card, lines to warn with.
+    """
+    if plan.naming is None:
+        return atoms, empty, {}, ()
+    found = name_defects(
+        atoms,
+        host=plan.naming.rules,
+        lattices=lattices,
+        shape=image.frame_shape,
+        pixel_size=image.pixel_size,
+    )
+    others = _unseen(empty, found.defects, lattices)
+    defects = pd.concat([found.defects, others], ignore_index=True)
+    defects = defects.sort_values("frame", kind="stable", ignore_index=True)
+    defects["defect"] = defects.groupby("frame").cumcount().to_numpy()
+    facts = {"host": found.host, "counts": defects["name"].value_counts().to_dict()}
+    warnings = found.warnings if plan.naming.rules else ()
+    return found.atoms, conform(defects, DEFECTS), facts, warnings
+
+
+def _unseen(empty: pd.DataFrame, defects: pd.DataFrame, lattices: Lattices) -> pd.DataFrame:
+    """Empty sites of a model that lie on no named defect."""
+    if len(empty) == 0 or len(defects) == 0:
+        return empty
+    keep = np.ones(len(empty), dtype=bool)
+    for frame, rows in defects.groupby("frame"):
+        lattice = lattices.get(int(str(frame)))
+        here = np.flatnonzero(empty["frame"].to_numpy() == frame)
+        if lattice is None or len(here) == 0:
+            continue
+        tree = cKDTree(rows[["x_px", "y_px"]].to_numpy(float))
+        distance = tree.query(empty[["x_px", "y_px"]].to_numpy(float)[here])[0]
+        keep[here] = distance > _SAME * lattice.spacing
+    return empty[keep]
