@@ -117,13 +117,15 @@ def _faces(graph: AtomGraph, longest: int) -> tuple[Ints, NDArray[np.int64]]:
 
 def _area(positions: Floats, members: Ints) -> Floats:
     """Twice the signed area of each polygon, positive when it turns from x to y."""
-    if len(members) == 0:
-        return np.zeros(0)
-    corners = positions[np.where(members >= 0, members, members[:, :1])]
-    corners = corners - corners[:, :1]
-    after = np.roll(corners, -1, axis=1)
-    cross = corners[..., 0] * after[..., 1] - corners[..., 1] * after[..., 0]
-    return np.asarray(cross.sum(axis=1))
+    area = np.zeros(len(members))
+    origin = positions[members[:, 0]]
+    last = np.zeros_like(origin)
+    for column in members.T[1:]:
+        told = column >= 0
+        here = np.where(told[:, None], positions[column] - origin, last)
+        area += last[:, 0] * here[:, 1] - last[:, 1] * here[:, 0]
+        last = here
+    return area
 
 
 def _repeats(members: Ints) -> Bools:

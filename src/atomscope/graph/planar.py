@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from atomscope.graph.atomgraph import AtomGraph, Bools, Floats, Ints
@@ -34,17 +36,17 @@ def _crossings(graph: AtomGraph) -> tuple[Ints, Ints]:
     atom, slot = np.nonzero(graph.mask)
     # A crossing beside the bond from `atom` to `other`: two sides of a triangle over it.
     other, back = graph.neighbours[atom, slot], graph.twins[atom, slot]
-    left = _turned(angle, degree, atom, slot, 1)
-    right = _turned(angle, degree, other, back, -1)
-    narrow = left + right < np.pi
+    narrow = _turned(angle, degree, atom, slot, 1) + _turned(angle, degree, other, back, -1) < np.pi
     atom, slot, other, back = (x[narrow] for x in (atom, slot, other, back))
-    pairs = [
-        _beside(graph, angle, atom, slot, other, back, a, b)
-        for a in range(1, min(_TURNS + 1, width))
-        for b in range(1, min(_TURNS + 1, width))
-    ]
-    if not pairs:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    turns = range(1, min(_TURNS + 1, width))
+    left = [_turned(angle, degree, atom, slot, a) for a in turns]
+    right = [_turned(angle, degree, other, back, -b) for b in turns]
+    pairs = [np.zeros((0, 2), np.intp)]
+    for a, b in itertools.product(turns, turns):
+        near = left[a - 1] + right[b - 1] < np.pi
+        i, k = atom[near], other[near]
+        s, r = (slot[near] + a) % degree[i], (back[near] - b) % degree[k]
+        pairs.append(_crossing(graph, i, s, k, r))
     found = np.unique(np.concatenate(pairs), axis=0)
     return found[:, 0], found[:, 1]
 
@@ -56,14 +58,8 @@ def _turned(angle: Floats, degree: Ints, atom: Ints, slot: Ints, by: int) -> Flo
     return np.asarray(np.where(abs(by) < degree[atom], turn, 2 * np.pi))
 
 
-def _beside(
-    graph: AtomGraph, angle: Floats, i: Ints, s: Ints, k: Ints, r: Ints, a: int, b: int
-) -> Ints:
-    """Crossings of the bond `a` places on from i -> k with the one `b` places back from k -> i."""
-    degree = graph.coordination
-    turn = _turned(angle, degree, i, s, a) + _turned(angle, degree, k, r, -b)
-    i, s, k, r = (x[turn < np.pi] for x in (i, s, k, r))
-    s, r = (s + a) % degree[i], (r - b) % degree[k]
+def _crossing(graph: AtomGraph, i: Ints, s: Ints, k: Ints, r: Ints) -> Ints:
+    """Pairs (C, 2) of those bonds, s of atom i and r of atom k, that cross."""
     u, v = graph.vectors[i, s], graph.vectors[k, r]
     w = graph.positions[k] - graph.positions[i]
     # i + t u = k + q v

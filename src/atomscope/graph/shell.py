@@ -12,7 +12,7 @@ _LEAST = 8  # atoms; fewer have no shells to speak of
 _LOOSE = 1.3  # nearest distances: the radius where there are no shells
 _LEAST_REACH = 1.15  # nearest distances: no shell is narrower
 NEAR = 7  # neighbours that are looked at: one more than a shell of six has
-_BAND = 1.3  # the emptiest place is looked for within this factor of the vote
+_BAND = 1.12  # the emptiest place is looked for within this factor of the vote
 _BIN, _BLUR = 0.01, 3.0  # width of a bin of the logarithm of a distance; bins of smoothing
 
 
