@@ -4,8 +4,9 @@
 
 The frames with atoms are those of microscope.py and specimens.py, whose materials and simulator
 the verdict was not fitted on; so are the supports. Patterns of diffraction come from the structure
-factors of the same specimens. Prints Markdown: AUROC of the score per kind, verdicts, and the
-expected calibration error of p on the real sets of real.py.
+factors of the same specimens. Prints Markdown: AUROC of the score per kind, verdicts, and on the
+real sets of real.py the expected calibration error of p, and how well p and ood tell what is no
+atom.
 """
 
 from __future__ import annotations
@@ -184,8 +185,8 @@ def real(data: Path, quick: bool) -> str:
     import atomscope
     from atomscope.evaluate import match
 
-    lines = ["| set | atoms found | mean p | true | ECE | in domain | doubtful | out |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    head = "| set | atoms found | mean p | true | ECE | AUROC of 1 - p | of ood | in domain |"
+    lines = [head + " doubtful | out |", "|---|---|---|---|---|---|---|---|---|---|"]
     everything: list[Array] = []
     for label, settings in SETS.items():
         frames = load(data, *settings)[: 2 if quick else None]
@@ -194,7 +195,8 @@ def real(data: Path, quick: bool) -> str:
         for frame, result in zip(frames, results, strict=True):
             xy = result.atoms[["x_px", "y_px"]].to_numpy(float)
             true = match(frame.truth, xy, frame.radius).is_true
-            pairs.append(np.stack([result.atoms["p"].to_numpy(float), true]))
+            p, ood = (result.atoms[name].to_numpy(float) for name in ("p", "ood"))
+            pairs.append(np.stack([p, true, ood]))
         everything += pairs
         told = [r.card["verdict"]["verdict"] for r in results]
         counts = " | ".join(str(told.count(v)) for v in ("in domain", "doubtful", "out of domain"))
@@ -206,9 +208,11 @@ def real(data: Path, quick: bool) -> str:
 def _calibration(pairs: Array) -> str:
     from atomscope.evaluate import reliability
 
-    p, true = pairs[0], pairs[1] > 0
+    p, true, ood = pairs[0], pairs[1] > 0, pairs[2]
     ece = reliability(p, true).ece
-    return f"{len(p)} | {p.mean():.3f} | {true.mean():.3f} | {ece:.3f}"
+    # how well each score tells what is no atom from what is one
+    doubt, odd = (auroc(score[true], score[~true]) for score in (1 - p, ood))
+    return f"{len(p)} | {p.mean():.3f} | {true.mean():.3f} | {ece:.3f} | {doubt:.3f} | {odd:.3f}"
 
 
 def main() -> None:

@@ -150,6 +150,17 @@ def test_a_wrong_pixel_size_is_doubtful(good):
     np.testing.assert_allclose(ood, good.atoms["ood"])
 
 
+@pytest.mark.parametrize(("angstrom", "told"), [(0.3, True), (0.7, False), (10.0, False)])
+def test_only_distances_that_no_crystal_has_are_doubtful(good, angstrom, told):
+    _, verdict = judged(good.image.frame(0), good)
+    view = view_of(good)
+    _, measured = know(
+        good.image.frame(0), good.atoms, view, spacing=8.0, sigma=1.4, pixel_size=angstrom / 11.0
+    )
+    assert (measured.score > verdict.score) == told
+    assert any("no crystal" in reason for reason in measured.reasons) == told
+
+
 def test_without_a_fit_nothing_is_said(good):
     from atomscope.recipe import DetectStage, Recipe
 

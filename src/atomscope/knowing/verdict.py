@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from atomscope.detect.choose import View
 
 IN, DOUBTFUL, OUT, UNKNOWN = "in domain", "doubtful", "out of domain", "unknown"
-PLAUSIBLE = (0.8, 12.0)  # Å between columns of a crystal, from dumbbells to superlattices
+# Å between columns of a crystal: Ge [114] dumbbells have 0.47, phosphorene from above 0.7
+PLAUSIBLE = (0.45, 12.0)
 LEAST_ATOMS = 10  # of a lattice, for a median distance to mean something
 TELLING = 0.7  # logits that a sign must add to be named as a reason
 MOST_REASONS = 3
