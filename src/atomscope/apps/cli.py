@@ -36,6 +36,7 @@ def analyze(
     contrast: Literal["auto", "bright", "dark"] | None = None,
     model: str | None = None,
     recipe: str = "columns",
+    rules: str | None = None,
     jobs: int = 1,
     format: Literal["csv", "parquet"] = "csv",
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -64,6 +65,8 @@ def analyze(
         Name or folder of another detector.
     recipe
         Name of a built-in recipe, or a YAML file.
+    rules
+        Rule book that names defects: graphene, hbn, tmd, perovskite, or a YAML file.
     jobs
         Frames of a movie to work on at the same time.
     format
@@ -82,6 +85,7 @@ def analyze(
         contrast=contrast,
         model=model,
         recipe=recipe,
+        rules=rules,
         jobs=jobs,
         parquet=format == "parquet",
         json=json,

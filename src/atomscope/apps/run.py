@@ -35,6 +35,7 @@ class Options:
     contrast: str | None = None
     model: str | None = None
     recipe: str = "columns"
+    rules: str | None = None
     jobs: int = 1
     parquet: bool = False
     json: bool = False
@@ -175,9 +176,12 @@ def _plan(options: Options) -> Recipe:
     from atomscope.models.store import read_card
     from atomscope.pipeline.zoo import AUTO
     from atomscope.recipe import load
+    from atomscope.rules import load as read_book
 
     plan = load(options.recipe).with_detect(model=options.model, contrast=options.contrast)
-    plan = plan.with_elements(options.elements)
+    plan = plan.with_elements(options.elements).with_rules(options.rules)
+    if plan.naming and plan.naming.rules:
+        read_book(plan.naming.rules)
     if plan.detect.model != AUTO:
         read_card(plan.detect.model)
     return plan

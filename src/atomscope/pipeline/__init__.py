@@ -102,6 +102,7 @@ def analyze(
     frames: tuple[int | None, int | None] | None = None,
     model: str | None = None,
     contrast: str | None = None,
+    rules: str | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Result:
@@ -117,6 +118,8 @@ def analyze(
         frames: First and last-but-one frame of a movie, either may be None.
         model: Detector in place of the recipe's.
         contrast: 'auto', 'bright' or 'dark', in place of the recipe's.
+        rules: Rule book or YAML file that names defects, in place of the recipe's; the host is
+            recognised where neither says.
         jobs: Frames of a movie that are worked on at the same time.
         progress: Called with (frames done, frames in all).
 
@@ -127,6 +130,7 @@ def analyze(
     clock = [time.perf_counter()]
     plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
+    plan = plan.with_rules(rules)
     image = cut(_opened(source, select, pixel_size), frames)
     clock.append(time.perf_counter())
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)

@@ -16,7 +16,19 @@ from atomscope.formula import parse
 FOLDER = Path(__file__).parent / "books"
 _COUNT = re.compile(r"(\d+)(?:(\+)|-(\d+))?")
 _FIELDS = frozenset(
-    ("foreign", "shell", "rings", "missing", "swaps", "extra", "found", "site", "n")
+    (
+        "foreign",
+        "shell",
+        "rings",
+        "missing",
+        "swaps",
+        "extra",
+        "found",
+        "site",
+        "gained",
+        "lost",
+        "n",
+    )
 )
 _PARTS = ("foreign", "shell", "rings", "missing", "swaps", "extra")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 from atomscope.rules.book import Book, Pattern, Rule, bounds
@@ -84,8 +85,23 @@ def _words(group: Group, parts: dict[str, Counter[str]]) -> dict[str, str | int]
         "swaps": "+".join(sorted(word.replace("@", "_") for word in swaps.elements())),
         "found": _short(found),
         "site": _short(site),
+        "gained": _more(found, site),
+        "lost": _more(site, found),
         "n": sum(sum(parts.get(name, Counter()).values()) for name in ("missing", "swaps")),
     }
+
+
+def _more(columns: Counter[str], than: Counter[str]) -> str:
+    """Atoms that some columns hold beyond those of others: SSe beyond S2 is Se."""
+    return _short(_atoms_of(columns) - _atoms_of(than))
+
+
+def _atoms_of(columns: Counter[str]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for word in columns.elements():
+        for symbol, number in re.findall(r"([A-Z][a-z]?)(\d*)", word):
+            counts[symbol] += int(number or 1)
+    return counts
 
 
 def _formula(counts: Counter[str]) -> str:
