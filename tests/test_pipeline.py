@@ -47,7 +47,7 @@ def test_run_card_says_what_was_done(tmp_path):
     assert card["input"]["sha256"].startswith("sha256:")
     assert len(card["model"]["sha256"]) == 64
     assert card["versions"]["atomscope"] == atomscope.__version__
-    stages = {"read", "scale", "detect", "refine", "lattice", "identify", "name", "know"}
+    stages = {"read", "scale", "detect", "refine", "lattice", "identify", "name", "track", "know"}
     assert set(card["seconds"]) == stages
     assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
 

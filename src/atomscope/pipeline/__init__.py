@@ -13,6 +13,7 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
 from atomscope.pipeline.known import known, warned
+from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
 from atomscope.pipeline.zoo import detector_for, labelled
@@ -49,6 +50,8 @@ class Result:
     image: Image
     atoms: pd.DataFrame
     defects: pd.DataFrame
+    tracks: pd.DataFrame
+    events: pd.DataFrame
     quality: Quality
     card: dict[str, Any]
 
@@ -60,7 +63,7 @@ class Result:
     def save(self, out: str | Path, *, parquet: bool = False) -> Path:
         """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
 
-        With defects.csv where a model that knows empty sites was used. Every file is written
+        With defects.csv, and of a movie tracks.csv and events.csv. Every file is written
         whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
@@ -70,8 +73,10 @@ class Result:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         write_table(self.atoms, out / "atoms.csv")
-        if self.card["zoo"]["model"] or len(self.defects):
-            write_table(self.defects, out / "defects.csv")
+        write_table(self.defects, out / "defects.csv")
+        if self.image.n_frames > 1:
+            write_table(self.tracks, out / "tracks.csv")
+            write_table(self.events, out / "events.csv")
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
@@ -146,10 +151,12 @@ def analyze(
         defects = with_vacancies(defects, image, atoms, lattices)
     started = time.perf_counter()
     atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
-    doubts = (*doubts, *lines)
     spent["name"] = time.perf_counter() - started
+    movie = followed(image, atoms, defects, lattices, plan)
+    spent["track"] = time.perf_counter() - started - spent["name"]
+    doubts = (*doubts, *lines, *movie.warnings)
     clock.append(time.perf_counter())
-    atoms, verdict = known(image, atoms, detector, view)
+    atoms, verdict = known(image, movie.atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
     quality, remarks = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
@@ -157,11 +164,12 @@ def analyze(
         "zoo": zoo,
         "species": facts,
         "defects": chemistry | evidence,
+        "events": movie.facts,
         "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
         "warnings": [*image.warnings, *remarks, *warned(verdict), *doubts],
     }
-    return Result(image, atoms, defects, quality, card)
+    return Result(image, atoms, defects, movie.tracks, movie.events, quality, card)
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:
