@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from atomscope.pipeline import Progress, Result
     from atomscope.recipe import Recipe
 
@@ -101,6 +103,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
         "out": str(folder),
         "frames": result.image.n_frames,
         "atoms": len(result.atoms),
+        "defects": result.defects["name"].value_counts().to_dict(),
+        "events": result.events["kind"].value_counts().to_dict(),
         "pixel_size_angstrom": result.image.pixel_size,
         "seconds": round(seconds, 3),
         "species": plain(result.card["species"].get("composition", {})),
@@ -153,9 +157,20 @@ def _say(result: Result, folder: Path, seconds: float) -> None:
     parts = result.card["species"].get("composition", {})
     if parts:
         print("  " + ", ".join(f"{name} {part['atoms']:,}" for name, part in parts.items()))
+    for what, names in (("defects", result.defects["name"]), ("events", result.events["kind"])):
+        if len(names):
+            print(f"  {what}: {_counted(names)}")
     for warning in result.warnings:
         print(f"  note: {warning}")
     print(f"  {folder / 'report.html'}")
+
+
+def _counted(names: pd.Series, most: int = 8) -> str:
+    """The commonest names with their numbers; the rest are added up."""
+    counts = names.value_counts()
+    parts = [f"{name} {count:,}" for name, count in counts.iloc[:most].items()]
+    rest = int(counts.iloc[most:].sum())
+    return ", ".join([*parts, *([f"{rest:,} of other kinds"] if rest else [])])
 
 
 def _check(options: Options) -> None:

@@ -41,8 +41,10 @@ class Result:
     Attributes:
         image: The input.
         atoms: Table of `atomscope.columns.ATOMS`, all frames.
-        defects: Table of `atomscope.columns.DEFECTS`: empty sites that a model with classes
-            found, or those of the fitted lattice (`periodic` in the recipe); else no rows.
+        defects: Table of `atomscope.columns.DEFECTS`: what rules of chemistry name, with the
+            empty sites that a model with classes or the fitted lattice shows.
+        tracks: Table of `atomscope.columns.TRACKS`; no rows where the input is one image.
+        events: Table of `atomscope.columns.EVENTS`.
         quality: Numbers that tell where the result is weak.
         card: Run card: hashes, recipe, versions, timings, warnings.
     """
