@@ -12,7 +12,11 @@ from atomscope.rules.book import bounds
 from atomscope.rules.cell import defect_cell
 from atomscope.rules.joint import reconcile
 from atomscope.rules.statistics import concentrations, pair_correlation, poisson_interval
+from atomscope.simulate import boundaries
+from atomscope.simulate.materials import material
 from atomscope.simulate.named import NamedFrame, named_frame
+from atomscope.simulate.relax import relax
+from atomscope.simulate.sheets import columns_of
 from atomscope.species import fit_lattices
 
 GRAPHENE = ("V1", "V2(5-8-5)", "SW(55-77)", "Si1C3", "Si1C4", "N1C3", "Si2C6", "adatom Si")
@@ -290,3 +294,34 @@ def test_defects_at_random_places_do_not_know_of_each_other():
     table["frame"] = np.repeat(np.arange(40), 60)
     g, error = pair_correlation(table, (100, 200), np.linspace(5, 60, 8))
     assert np.abs((g - 1) / error).max() < 4
+
+
+def _table_of(sheet) -> pd.DataFrame:
+    found = columns_of(sheet)
+    x, y = found.xy.T
+    names = {"x": x, "y": y, "x_px": x / 0.1, "y_px": y / 0.1}
+    return pd.DataFrame(names | {"species": list(found.species), "p": 1.0})
+
+
+@pytest.mark.parametrize("angle", [13.17, 21.787])
+def test_dislocations_in_a_row_are_a_boundary_with_its_misorientation(angle):
+    sheet = relax(boundaries.grain_boundary(material("graphene").atoms, angle, (50.0, 40.0)))
+    found = name_defects(_table_of(sheet), pixel_size=0.1).defects
+    wall = found[found["name"].str.startswith("boundary")]
+    assert len(wall) == 1
+    assert wall["misorientation"].item() == pytest.approx(angle, abs=1.5)
+    assert wall["direction"].item() == pytest.approx(90, abs=3)
+    assert wall["length_px"].item() > 200
+
+
+def test_a_region_of_the_other_phase_is_one_defect():
+    sheet = boundaries.phase_border(material("1H-MoS2").atoms, (50.0, 40.0), share=0.75)
+    found = name_defects(_table_of(sheet), pixel_size=0.1).defects
+    assert found["name"].tolist() == ["1T"]
+
+
+def test_a_line_of_vacancies_has_length_and_direction():
+    frame = named_frame("1H-MoS2", ("V_S line 4",), seed=7)
+    line = _named(frame).defects.iloc[0]
+    assert line["name"] == "V_S line 4"
+    assert line["length_px"] * frame.pixel_size == pytest.approx(3 * 3.16, abs=0.4)

@@ -66,6 +66,9 @@ DEFECTS: tuple[Column, ...] = (
     Column("p", "float64", "", "calibrated probability", "label"),
     Column("rule", "string", "", "what found it", "label"),
     Column("known", "bool", "", "whether it has a name of its own", "label"),
+    Column("length_px", "float64", "px", "of a line or boundary, end to end", "name"),
+    Column("direction", "float64", "°", "of a line, from x towards -y (up), 0 to 180", "name"),
+    Column("misorientation", "float64", "°", "between the grains at a boundary", "name"),
 )
 
 TRACKS: tuple[Column, ...] = (

@@ -53,6 +53,7 @@ class Rule(BaseModel):
     missing: Pattern | Literal["any"] = Field({}, description="sites without an atom")
     swaps: Pattern | Literal["any"] = Field({}, description="'found@site': another column there")
     extra: Pattern | Literal["any"] = Field({}, description="atoms beside or on top of the host")
+    chain: bool = Field(False, description="several in a row are one: pieces of a boundary")
     row: bool = Field(False, description="members stand in one straight row of neighbouring sites")
 
     @field_validator(*_PARTS, "fused")

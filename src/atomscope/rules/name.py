@@ -15,6 +15,7 @@ from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book
 from atomscope.rules.canonical import canonical_label
+from atomscope.rules.extent import extent
 from atomscope.rules.findings import Floats, Group, Ints
 from atomscope.rules.host import choose_book, words_of
 from atomscope.rules.match import joinable, name_of
@@ -133,8 +134,8 @@ def _site_groups(
         shape = (int(far[1]), int(far[0]))
     findings = find_swaps(lattice, xy, species, sure)
     findings += find_missing(lattice, xy, species, p, shape)
-    groups = grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
-    return groups + [Group((f,)) for f in find_extra(lattice, xy, species, p)]
+    findings += find_extra(lattice, xy, species, p)
+    return grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
 
 
 def _named_p(rows: pd.DataFrame) -> Floats:
@@ -198,6 +199,7 @@ def _rows(
                 "p": group.p,
                 "rule": f"{book.name}:{named[1] + 1}" if named else "",
                 "known": named is not None,
+                **extent(group, rows),
             }
         )
     return pd.DataFrame(found)

@@ -14,6 +14,7 @@ from atomscope.errors import UsageError
 from atomscope.formula import parse
 from atomscope.graph import AtomGraph, connect, rings
 from atomscope.rules.book import Book
+from atomscope.rules.chains import chained
 from atomscope.rules.findings import Finding, Floats, Group, Ints, joined
 
 LARGEST = 16  # rings of more atoms are holes, and have no name
@@ -52,7 +53,7 @@ def find_groups(
         groups.append(_foreign_group(cluster, odd, graph, xy, species, foreign, sure))
     taken = {i for cluster in clusters for i in cluster}
     left = [ring for ring in odd if not taken & set(ring)]
-    groups += _ring_groups(left, xy, p)
+    groups += chained(_ring_groups(left, xy, p), book)
     return groups, graph
 
 

@@ -12,7 +12,7 @@ from atomscope.rules.findings import Finding, Floats, Group, Ints, joined, strai
 
 _NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
 _SHELL = 1.3  # of the distance of the nearest atom: the first shell of an empty site
-_INSIDE = 0.8  # nearest neighbour distances: an extra atom is that near to the host
+_INSIDE = 1.15  # spacings: an extra atom is that near to two of the lattice, as in a hollow
 
 
 def expected(lattice: Lattice, species: Ints) -> Ints:
@@ -79,7 +79,7 @@ def find_extra(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[F
     if len(member) < 3 or len(others) == 0:
         return []
     distance = cKDTree(xy[member]).query(xy[others], k=3)[0]
-    among = others[distance[:, 0] < _INSIDE * lattice.spacing]
+    among = others[distance[:, 1] < _INSIDE * lattice.spacing]
     return [Finding("extra", str(species[i] or "?"), xy[i], (int(i),), float(p[i])) for i in among]
 
 
