@@ -26,6 +26,7 @@ _HOME = {
     "refine": "atomscope.refine",
     "report": "atomscope.report",
     "simulate": "atomscope.apps.simulate",
+    "track": "atomscope.track",
     "train": "atomscope.train.run",
 }
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "refine",
     "report",
     "simulate",
+    "track",
     "train",
 ]
 

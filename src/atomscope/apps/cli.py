@@ -227,6 +227,41 @@ def train(
     return 0
 
 
+@app.command
+def track(
+    source: Path,
+    *,
+    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    frame_time: float | None = None,
+    dose: float | None = None,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Follow the atoms and defects of a movie, and tell what happened to them.
+
+    Parameters
+    ----------
+    source
+        Folder that analyze wrote, or its atoms.csv; defects.csv is read from beside it.
+    out
+        Folder for tracks.csv, events.csv, transitions.csv and events.json.
+    frame_time
+        Time from frame to frame in s, for rates per second.
+    dose
+        Electrons per Å² and frame, for rates per dose.
+    json
+        Print the counts as JSON.
+    """
+    from json import dumps
+
+    from atomscope.apps.track import track_run
+
+    report = track_run(source, out, frame_time=frame_time, dose=dose)
+    found = ", ".join(f"{n} {kind}" for kind, n in report["events"].items()) or "none"
+    atoms, frames = report["tracks"]["atom"], report["frames"]
+    print(dumps(report) if json else f"{out}: {atoms} atoms in {frames} frames; events: {found}")
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and leave with its exit code; known errors end in one line."""
     sys.exit(run(arguments))

@@ -1,0 +1,114 @@
+"""When a place holds an atom: a missed atom told from one that left.
+
+A hidden Markov model with two states, occupied and empty, for each place (Rabiner, Proc. IEEE 77,
+257 (1989)); the shares of missed and false atoms are estimated from the movie itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomscope.track.log import Log
+from atomscope.track.motion import Bools, Floats, Ints
+
+_LEAVE = 1e-4  # chance in each frame that an atom is knocked out, before anything is seen
+_COME = 1e-3  # that an empty place is filled
+_RUN = 2  # misses in a row from which on a place is looked at
+_SHARE = 0.4  # least share of hits in the life of an atom
+_HITS = 3  # least hits of an atom, in a movie that is long enough
+
+
+@dataclass(frozen=True)
+class Lives:
+    """For each entry of the log whether an atom is there.
+
+    Attributes:
+        occupied: Probability, shape (K,).
+        life: Number of the life that the entry belongs to, -1 while empty, shape (K,). Each ends
+            with its last hit.
+        place: Place of each life, shape (L,).
+        first: Time of the first hit of each, shape (L,).
+        last: Of its last, shape (L,).
+        miss: Share of atoms that are missed.
+    """
+
+    occupied: Floats
+    life: Ints
+    place: Ints
+    first: Ints
+    last: Ints
+    miss: float
+
+
+def find_lives(log: Log, merged: Ints) -> Lives:
+    """Tell when each place is occupied.
+
+    Args:
+        log: Of the tracker.
+        merged: Place of each entry after places that are one have been joined, shape (K,).
+    """
+    hit = log.hit
+    occupied = np.ones(len(hit))
+    order = np.lexsort((log.time, merged))
+    starts = np.flatnonzero(np.diff(merged[order], prepend=-1))
+    parts = np.split(order, starts[1:]) if len(order) else []
+    doubtful = [part for part in parts if _longest_run(~hit[part]) >= _RUN]
+    miss = float(np.clip((~hit).mean() if len(hit) else 0.1, 0.005, 0.5))
+    false = 0.02
+    for _ in range(3):
+        seen = misses = 0.0
+        for part in doubtful:
+            occupied[part] = _smooth(hit[part], miss, false)
+        there = occupied > 0.5
+        seen, misses = float((there & hit).sum()), float((there & ~hit).sum())
+        miss = float(np.clip((misses + 0.5) / (seen + misses + 1.0), 0.005, 0.5))
+        empty = ~there
+        false = float(np.clip((hit[empty].sum() + 1) / (empty.sum() + 50.0), 1e-3, 0.2))
+    return _collect(log, merged, parts, occupied, miss)
+
+
+def _longest_run(flags: Bools) -> int:
+    if not flags.any():
+        return 0
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
+    return int((edges[1::2] - edges[::2]).max())
+
+
+def _smooth(hit: Bools, miss: float, false: float) -> Floats:
+    """Forward-backward: probability in each frame that the place is occupied."""
+    emission = np.where(hit[:, None], [1 - miss, false], [miss, 1 - false])
+    change = np.array([[1 - _LEAVE, _LEAVE], [_COME, 1 - _COME]])
+    forward, backward = np.empty_like(emission), np.ones_like(emission)
+    state = np.array([0.9, 0.1])
+    for t, seen in enumerate(emission):
+        state = (state if t == 0 else state @ change) * seen
+        state /= state.sum()
+        forward[t] = state
+    state = np.ones(2)
+    for t in range(len(hit) - 2, -1, -1):
+        state = change @ (emission[t + 1] * state)
+        state /= state.sum()
+        backward[t] = state
+    both = forward * backward
+    return np.asarray(both[:, 0] / both.sum(axis=1))
+
+
+def _collect(log: Log, merged: Ints, parts: list[Ints], occupied: Floats, miss: float) -> Lives:
+    hit, frames = log.hit, len(log.frames)
+    need = 1 if frames <= 2 else 2 if frames <= 5 else _HITS
+    life = np.full(len(hit), -1)
+    found: list[tuple[int, int, int]] = []
+    for part in parts:
+        there = occupied[part] > 0.5
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], there, [False]]).astype(int)))
+        for a, b in zip(changes[::2], changes[1::2], strict=True):
+            hits = a + np.flatnonzero(hit[part[a:b]])
+            if len(hits) < need or len(hits) < _SHARE * (hits[-1] - hits[0] + 1):
+                continue
+            span = part[hits[0] : hits[-1] + 1]
+            life[span] = len(found)
+            found.append((int(merged[part[0]]), int(log.time[span[0]]), int(log.time[span[-1]])))
+    table = np.array(found, dtype=np.int64).reshape(-1, 3)
+    return Lives(occupied, life, table[:, 0], table[:, 1], table[:, 2], miss)

@@ -1,0 +1,295 @@
+"""The tables of a tracked movie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from atomscope.columns import TRACKS, conform
+from atomscope.errors import UsageError
+from atomscope.lattice import Lattice
+from atomscope.track.dopants import find_paths
+from atomscope.track.lives import Lives, find_lives
+from atomscope.track.log import Log, gather
+from atomscope.track.motion import Bools, Floats, Ints
+from atomscope.track.objects import follow_defects
+from atomscope.track.sites import Sites, index_places, merge_places
+from atomscope.track.tracker import Tracker
+from atomscope.track.weave import Woven, weave
+
+_FIRM = 0.3  # spacings: rms distance of an atom of the lattice from its site
+_BORDER = 1.2  # spacings from the border: an atom may have come in or gone out there
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """A tracked movie.
+
+    Attributes:
+        tracks: Columns of `atomscope.columns.TRACKS`; kinds atom, vacancy and defect.
+        drift: Of the middle of each frame against the first, px, shape (F, 2).
+        affine: Distortion of each frame, x = r @ affine + const, shape (F, 2, 2).
+        atoms: The table of atoms with the column `track` filled; empty for false atoms.
+        lives: One row per track: track, kind, species, first, last (frames), hits, birth (start,
+            border, inside), death (end, border, knock-on, inside).
+        spacing: Distance of neighbours in px, NaN where unknown.
+        lattice: Of the reference, None where there is none.
+        frames: Numbers of the frames, shape (F,).
+    """
+
+    tracks: pd.DataFrame
+    drift: Floats
+    affine: Floats
+    atoms: pd.DataFrame
+    lives: pd.DataFrame
+    spacing: float
+    lattice: Lattice | None
+    frames: Ints
+
+
+def track(
+    atoms: pd.DataFrame,
+    *,
+    defects: pd.DataFrame | None = None,
+    lattices: Mapping[int, Lattice | None] | None = None,
+    shape: tuple[int, int] | None = None,
+    times: Sequence[float] | None = None,
+) -> Tracking:
+    """Follow every atom, vacancy and defect through a movie.
+
+    Args:
+        atoms: Table of all frames; needs x_px and y_px. Species (or labels) let dopants be
+            followed from site to site. Rows with the same `frame` are one frame.
+        defects: Table of defects with the columns of `atomscope.columns.DEFECTS`.
+        lattices: Of each frame; sites are numbered as in the first one.
+        shape: Of the frames, (y, x).
+        times: Of each frame in s, in order.
+
+    Raises:
+        UsageError: A column is missing, an atom is given twice, or time runs backwards.
+    """
+    if "frame" not in atoms:
+        raise UsageError("the table has no column frame; expected one row per atom and frame.")
+    if not np.isfinite(pd.to_numeric(atoms["frame"], errors="coerce")).all():
+        raise UsageError("column frame holds something that is no number; expected 0, 1, 2, ...")
+    check_times(times, None)
+    table = atoms.reset_index(drop=True)
+    tracker = Tracker(shape=shape)
+    order = np.argsort(table["frame"].to_numpy(float), kind="stable")
+    frame = table["frame"].to_numpy(float)[order].astype(np.int64)
+    starts = np.flatnonzero(np.diff(frame)) + 1
+    rows = np.split(order, starts) if len(frame) else []
+    for part in rows:
+        tracker.add(table.iloc[part])
+    numbers = dict(lattices) if lattices else {}
+    first = numbers.get(tracker.frames[0]) if tracker.frames else None
+    return finish(tracker, table, order, defects=defects, first=first)
+
+
+def check_times(times: Sequence[float] | None, count: int | None) -> Floats | None:
+    """Return the times as an array.
+
+    Raises:
+        UsageError: They do not grow, or there are too few.
+    """
+    if times is None:
+        return None
+    found = np.asarray(times, dtype=np.float64)
+    if found.ndim != 1 or not np.isfinite(found).all():
+        raise UsageError(
+            "times holds something that is no number; expected seconds, one per frame."
+        )
+    back = np.flatnonzero(np.diff(found) <= 0)
+    if len(back):
+        i = int(back[0])
+        raise UsageError(
+            f"time runs backwards: frame {i} at {found[i]:g} s, frame {i + 1} at "
+            f"{found[i + 1]:g} s; expected growing times, or none."
+        )
+    if count is not None and len(found) < count:
+        raise UsageError(f"{len(found)} times for {count} frames; expected one for each.")
+    return found
+
+
+def finish(
+    tracker: Tracker,
+    table: pd.DataFrame,
+    order: Ints | None = None,
+    *,
+    defects: pd.DataFrame | None = None,
+    first: Lattice | None = None,
+) -> Tracking:
+    """Make the tables of what a `Tracker` has seen.
+
+    Args:
+        tracker: After the last frame.
+        table: The tables that it was given, joined.
+        order: Rows of `table` in the order in which the tracker got them; by default as they are.
+        defects: Table of defects.
+        first: Lattice of the first frame, which numbers the sites.
+    """
+    order = np.arange(len(table)) if order is None else order
+    counts = [len(s) for s in _rows_of(tracker, table, order)]
+    starts = np.cumsum([0, *counts])[:-1]
+    log = gather(
+        tracker.seen,
+        tracker.readings,
+        starts,
+        np.array(tracker.frames, dtype=np.int64),
+        tracker.motions,
+        tracker.spacing,
+    )
+    log, merged = merge_places(log)
+    lives = find_lives(log, merged)
+    sites = index_places(log, merged, np.unique(lives.place), first, tracker.shape)
+    firm = _firm(log, merged, sites) & (lives.life >= 0)
+    paths = find_paths(log, sites, merged, firm) if sites.lattice is not None else []
+    woven = weave(log, merged, lives, sites, paths)
+    tracks = _table(log, merged, woven, sites, lives, order, table)
+    if defects is not None and len(defects):
+        tracks = follow_defects(tracks, defects, log)
+    filled = table.copy()
+    number = np.full(len(table), -1)
+    seen = log.hit & (woven.track >= 0)
+    number[order[log.row[seen]]] = woven.track[seen]
+    filled["track"] = pd.arrays.IntegerArray(number, number < 0)
+    middle = np.zeros(2) if not len(log.home) else np.median(log.home, axis=0)
+    drift = np.array([m.to_frame(middle[None])[0] - middle for m in log.motions]).reshape(-1, 2)
+    affine = np.array([m.matrix for m in log.motions]).reshape(-1, 2, 2)
+    spacing = log.spacing if np.isfinite(log.spacing) else np.nan
+    about = _lives_table(tracks, log, tracker.shape)
+    return Tracking(tracks, drift, affine, filled, about, spacing, sites.lattice, log.frames)
+
+
+def _rows_of(tracker: Tracker, table: pd.DataFrame, order: Ints) -> list[Ints]:
+    if "frame" in table:
+        frame = table["frame"].to_numpy()[order]
+        return [np.flatnonzero(frame == f) for f in tracker.frames]
+    return [order]
+
+
+def _firm(log: Log, merged: Ints, sites: Sites) -> Bools:
+    """Entries at places whose atoms stay at a site of the lattice."""
+    row = sites.row(merged)
+    off = np.sum((log.home - sites.xy[row]) ** 2, axis=1) * log.hit
+    count = np.bincount(row, log.hit, minlength=len(sites.place))
+    spread = np.sqrt(np.bincount(row, off, minlength=len(sites.place)) / np.maximum(count, 1))
+    firm = (spread < _FIRM * log.spacing) & (sites.index[:, 2] >= 0)
+    return np.asarray(firm[row])
+
+
+def _table(
+    log: Log,
+    merged: Ints,
+    woven: Woven,
+    sites: Sites,
+    lives: Lives,
+    order: Ints,
+    table: pd.DataFrame,
+) -> pd.DataFrame:
+    """Rows of atoms, then of vacancies."""
+    is_atom = woven.track >= 0
+    is_empty = (woven.vacancy >= 0) & ~is_atom
+    entry = np.concatenate([np.flatnonzero(is_atom), np.flatnonzero(is_empty)])
+    count = int(woven.track.max(initial=-1)) + 1
+    number = np.where(is_atom, woven.track, woven.vacancy + count)[entry]
+    row = log.row[entry]
+    given = "atom" in table
+    names = table["atom"].to_numpy(float, na_value=-1)[order] if given else np.arange(len(order))
+    atom = np.where((row >= 0) & is_atom[entry], np.append(names, -1)[row], -1).astype(np.int64)
+    home = log.home[entry].copy()
+    seen = _in_frame(log, entry)
+    missed = row < 0
+    p = np.where(missed, lives.occupied[entry], log.p[entry]) * woven.p[entry]
+    p = np.where(is_atom[entry], p, 1 - lives.occupied[entry])
+    labels = {tuple(i): sites.name(i) for i in np.unique(sites.index, axis=0)}
+    site = (
+        np.array([labels[tuple(i)] for i in sites.index], dtype=object)[sites.row(merged[entry])]
+        if len(sites.place)
+        else np.empty(0, dtype=object)
+    )
+    kind = np.where(is_atom[entry], "atom", "vacancy").astype(object)
+    rows = pd.DataFrame(
+        {
+            "track": number,
+            "kind": kind,
+            "frame": log.frames[log.time[entry]] if len(entry) else np.empty(0, np.int64),
+            "atom": pd.arrays.IntegerArray(atom, atom < 0),
+            "x_px": seen[:, 0],
+            "y_px": seen[:, 1],
+            "x_ref_px": home[:, 0],
+            "y_ref_px": home[:, 1],
+            "site": site,
+            "species": _species(log, woven)[entry],
+            "p": p,
+        }
+    )
+    return conform(rows.sort_values(["track", "frame"], ignore_index=True), TRACKS)
+
+
+def _in_frame(log: Log, entry: Ints) -> Floats:
+    """Positions in the frames themselves."""
+    if not len(entry):
+        return np.empty((0, 2))
+    matrix = np.array([m.matrix for m in log.motions])[log.time[entry]]
+    shift = np.array([m.shift for m in log.motions])[log.time[entry]]
+    return np.asarray(np.einsum("ki,kij->kj", log.home[entry], matrix) + shift)
+
+
+def _species(log: Log, woven: Woven) -> np.ndarray:
+    """Species at each entry: that of the dopant's path, or the commonest of the track."""
+    words = np.array([*log.words, ""], dtype=object)
+    count = int(woven.track.max(initial=-1)) + 1
+    votes = np.zeros((count + 1, len(words)))
+    plain = woven.word < 0
+    known = (log.word >= 0) & (woven.track >= 0) & plain
+    np.add.at(votes, (woven.track[known], log.word[known]), log.sure[known])
+    usual = np.where(votes.max(axis=1) > 0, votes.argmax(axis=1), -1)
+    code = np.where(plain, usual[woven.track], woven.word)
+    return words[np.where(woven.track >= 0, code, -1)]
+
+
+def _lives_table(tracks: pd.DataFrame, log: Log, shape: tuple[int, int] | None) -> pd.DataFrame:
+    columns = ["track", "kind", "species", "first", "last", "hits", "birth", "death"]
+    if not len(tracks):
+        return pd.DataFrame(columns=columns)
+    group = tracks.groupby("track", sort=True)
+    head, tail = group.head(1), group.tail(1)
+    vacancy = tracks[tracks["kind"] == "vacancy"]
+    opened = vacancy.groupby("track").head(1)
+    low, high = tracks[["x_px", "y_px"]].min().to_numpy(), tracks[["x_px", "y_px"]].max().to_numpy()
+    if shape is not None:
+        low, high = np.zeros(2), np.array([shape[1], shape[0]]) - 1.0
+
+    def near_border(rows: pd.DataFrame) -> Bools:
+        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        return np.asarray(np.minimum(xy - low, high - xy).min(axis=1) < _BORDER * log.spacing)
+
+    start = head["frame"].to_numpy() - log.frames[0] < _WAITING
+    end = tail["frame"].to_numpy() >= log.frames[-1]
+    hole = np.isin(_site_keys(tail), _site_keys(opened)) & (tail["site"] != "").to_numpy()
+    alive = end | (log.frames[-1] - tail["frame"].to_numpy() < _WAITING)
+    return pd.DataFrame(
+        {
+            "track": head["track"].to_numpy(),
+            "kind": head["kind"].to_numpy(),
+            "species": tail["species"].to_numpy(),
+            "first": head["frame"].to_numpy(),
+            "last": tail["frame"].to_numpy(),
+            "hits": group["atom"].count().to_numpy(),
+            "birth": np.where(start, "start", np.where(near_border(head), "border", "inside")),
+            "death": np.select(
+                [alive & ~hole, hole, near_border(tail)], ["end", "knock-on", "border"], "inside"
+            ),
+        }
+    )
+
+
+_WAITING = 4  # frames at the end of the movie in which an atom may just have been missed
+
+
+def _site_keys(rows: pd.DataFrame) -> list[str]:
+    return rows["site"].astype(str).tolist()

@@ -1,0 +1,168 @@
+"""From lives at places to tracks of atoms: who moved where, and which places were left empty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomscope.track.assign import one_to_one
+from atomscope.track.dopants import Path
+from atomscope.track.lives import Lives
+from atomscope.track.log import Log
+from atomscope.track.motion import Floats, Ints
+from atomscope.track.sites import Sites
+
+_LEAP = 1.35  # spacings: farthest that an atom goes from one place to an empty one
+_WAIT = 6  # frames: longest that it is on its way, or not found
+_EARLY = 1  # frames: by how much the new place may be filled before the old one is empty
+_EMPTY = 3  # frames that show a vacancy
+
+
+@dataclass(frozen=True)
+class Woven:
+    """Tracks.
+
+    Attributes:
+        track: Of each entry of the log, -1 for none, shape (K,).
+        word: Code of the species there, -1 where it is the usual one of the track, shape (K,).
+        p: Probability that this track is there, beside that of the atom, shape (K,).
+        vacancy: Number of the vacancy of each entry, -1 for none, shape (K,).
+    """
+
+    track: Ints
+    word: Ints
+    p: Floats
+    vacancy: Ints
+
+
+def weave(log: Log, merged: Ints, lives: Lives, sites: Sites, paths: list[Path]) -> Woven:
+    """Join lives to tracks and let dopants trade places with their neighbours."""
+    links = _links(log, lives, sites)
+    root = np.arange(len(lives.place))
+    for a, b in links:  # sorted by the time of b: a has its final root already
+        root[b] = root[a]
+    names = np.unique(root, return_inverse=True)[1]
+    track = np.where(lives.life >= 0, names[lives.life], -1) if len(names) else lives.life.copy()
+    word, p = np.full(len(track), -1), np.ones(len(track))
+    _trade(log, merged, paths, track)
+    for path in paths:
+        entry, time = _entries(log, merged, path.place)
+        word[entry], p[entry] = path.word, path.p[time]
+    return Woven(track, word, p, _vacancies(log, merged, lives, sites, links))
+
+
+def _links(log: Log, lives: Lives, sites: Sites) -> list[tuple[int, int]]:
+    """Pairs of lives that are one atom, which went to a place that was empty."""
+    if len(lives.place) < 2 or not np.isfinite(log.spacing):
+        return []
+    row = sites.row(lives.place)
+    end = len(log.frames) - 1
+    done = np.flatnonzero(lives.last < end - 1)
+    new = np.flatnonzero(lives.first > 0)
+    if not len(done) or not len(new):
+        return []
+    # where an atom was last seen, and where first; places of molecules wander
+    order = np.lexsort((log.time, lives.life))
+    order = order[lives.life[order] >= 0]
+    first = np.searchsorted(lives.life[order], np.arange(len(lives.place)))
+    last = np.searchsorted(lives.life[order], np.arange(len(lives.place)), side="right") - 1
+    out, into = log.home[order[last[done]]], log.home[order[first[new]]]
+    wait = lives.first[new][None] - lives.last[done][:, None] - 1
+    apart = np.linalg.norm(out[:, None] - into[None], axis=-1) / log.spacing
+    word = _words(log, lives)
+    differ = (word[done][:, None] != word[new][None]) & (word[done][:, None] >= 0)
+    differ &= word[new][None] >= 0
+    same = row[done][:, None] == row[new][None]
+    ok = (wait >= -_EARLY) & (wait <= _WAIT) & (apart < _LEAP) & ~differ & ~same
+    i, j = np.nonzero(ok)
+    pairs = one_to_one(i, j, apart[i, j] + 0.2 * np.abs(wait[i, j]), 10.0)
+    found = [(int(done[i[k]]), int(new[j[k]])) for k in pairs]
+    return sorted(found, key=lambda pair: int(lives.first[pair[1]]))
+
+
+def _words(log: Log, lives: Lives) -> Ints:
+    """Commonest species of each life."""
+    known = (lives.life >= 0) & (log.word >= 0)
+    if not log.words:
+        return np.full(len(lives.place), -1)
+    votes = np.zeros((len(lives.place), len(log.words)))
+    np.add.at(votes, (lives.life[known], log.word[known]), log.sure[known])
+    return np.where(votes.max(axis=1) > 0, votes.argmax(axis=1), -1)
+
+
+def _entries(log: Log, merged: Ints, place: Ints) -> tuple[Ints, Ints]:
+    """Entries of the log at the places of a path (F,), and their times."""
+    wanted = np.unique(place[place >= 0])
+    some = np.flatnonzero(np.isin(merged, wanted))
+    entry = some[place[log.time[some]] == merged[some]]
+    return entry, log.time[entry]
+
+
+def _trade(log: Log, merged: Ints, paths: list[Path], track: Ints) -> None:
+    """Exchange the tracks of two places from the frame of a hop on, in place."""
+    hops = []
+    for path in paths:
+        there = np.flatnonzero(path.place >= 0)
+        step = np.flatnonzero(np.diff(path.place[there]) != 0)
+        hops += [
+            (int(there[s + 1]), int(path.place[there[s]]), int(path.place[there[s + 1]]))
+            for s in step
+        ]
+    if not hops:
+        return
+    involved = np.unique([place for hop in hops for place in hop[1:]])
+    rows = {int(p): np.flatnonzero(merged == p) for p in involved}
+    for time, a, b in sorted(hops):
+        at, to = rows[a], rows[b]
+        later_a, later_b = at[log.time[at] >= time], to[log.time[to] >= time]
+        mine = track[at[log.time[at] < time]]
+        mine = mine[mine >= 0]
+        theirs = track[later_b]
+        theirs = theirs[theirs >= 0]
+        if not len(mine) or not len(theirs) or mine[-1] == theirs[0]:
+            continue
+        _swap(track, later_a, later_b, int(mine[-1]), int(theirs[0]))
+
+
+def _swap(track: Ints, later_a: Ints, later_b: Ints, dopant: int, host: int) -> None:
+    a, b = track[later_a], track[later_b]
+    track[later_a[a == dopant]] = host
+    track[later_b[b == host]] = dopant
+
+
+def _vacancies(
+    log: Log, merged: Ints, lives: Lives, sites: Sites, links: list[tuple[int, int]]
+) -> Ints:
+    """Number the empty times of sites; a vacancy goes where the atom that filled it came from."""
+    vacancy = np.full(len(merged), -1)
+    if sites.lattice is None:
+        return vacancy
+    count = 0
+    spans: dict[tuple[int, int], int] = {}  # (place, last life before) -> number
+    before: dict[int, tuple[int, int]] = {}  # life -> the empty time that it ended
+    on_site = sites.index[sites.row(lives.place), 2] >= 0
+    for place in np.unique(lives.place[on_site]):
+        rows = np.flatnonzero(merged == place)
+        rows = rows[np.argsort(log.time[rows])]
+        mine = np.flatnonzero(lives.place == place)
+        mine = mine[np.argsort(lives.first[mine])]
+        for k, life in enumerate(mine):
+            until = lives.first[mine[k + 1]] if k + 1 < len(mine) else len(log.frames)
+            time = log.time[rows]
+            span = rows[(time > lives.last[life]) & (time < until)]
+            empty = lives.occupied[span] < 0.5
+            if empty.sum() < _EMPTY:
+                continue
+            vacancy[span] = count
+            spans[(int(place), int(life))] = count
+            if k + 1 < len(mine):
+                before[int(mine[k + 1])] = (int(place), int(life))
+            count += 1
+    # the atom of life a filled the vacancy before life b: the vacancy is now where a was
+    root = np.arange(count)
+    for a, b in links:
+        key = (int(lives.place[a]), a)
+        if b in before and key in spans:
+            root[spans[key]] = root[spans[before[b]]]
+    return np.where(vacancy >= 0, root[vacancy], -1) if count else vacancy
