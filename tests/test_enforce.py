@@ -102,6 +102,21 @@ def test_a_smaller_reach_makes_a_vacancy_of_a_displaced_atom(rng):
     assert np.hypot(*(places(empty)[0] - site)) < 0.1 * A
 
 
+def test_an_atom_without_brightness_is_a_vacancy_and_a_faint_dopant_is_not(rng):
+    xy = points("honeycomb", rng)
+    ghost, dopant = middle_of(xy), middle_of(xy, (50.0, 50.0))
+    bright = rng.normal(1, 0.05, len(xy))
+    bright[[ghost, dopant]] = 0.02, 0.15
+    for gain in (1.0, -300.0):  # dark atoms have intensities below 0
+        left, empty = enforced(atoms_of(xy, intensity=gain * bright))
+        assert ghost not in set(left["atom"])
+        assert dopant in set(left["atom"])
+        assert np.hypot(*(places(empty)[0] - xy[ghost])) < 0.1 * A
+        assert len(empty) == 1
+    left, _ = enforced(atoms_of(xy, intensity=np.nan))  # not refined: nothing to go by
+    assert len(left) == len(xy)
+
+
 @pytest.mark.parametrize("name", CELLS)
 def test_enforcing_twice_is_enforcing_once(name, rng):
     xy = np.concatenate([points(name, rng), rng.uniform(0, SIZE, (25, 2))])
@@ -171,6 +186,7 @@ def test_wrong_input_is_told_in_one_line(rng):
     for table, options, word in (
         (atoms[:-1], {}, "fitted to them"),
         (atoms, {"reach": 0.0}, "between 0 and 1"),
+        (atoms, {"least": 1.0}, "below 1"),
         (broken, {}, "not finite"),
         (atoms.drop(columns="y_px"), {}, "y_px"),
     ):

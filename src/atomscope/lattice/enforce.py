@@ -21,24 +21,32 @@ if TYPE_CHECKING:
 _NEAR = 12  # atoms of the lattice that say where its sites are
 _CLOSE = 8  # atoms nearest to a place, of which
 _MOST = 0.5  # as large a share must be of the lattice, or the place is another grain's
+LEAST = 0.1  # of the usual intensity of a site: V for W has 0.15, what is seen in a vacancy 0.0
 _ROUNDS = 4  # without what was dropped, more places are of the lattice
 
 
 def enforce(
-    atoms: pd.DataFrame, lattice: Lattice, shape: tuple[int, int], *, reach: float = FREE
+    atoms: pd.DataFrame,
+    lattice: Lattice,
+    shape: tuple[int, int],
+    *,
+    reach: float = FREE,
+    least: float = LEAST,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Leave one atom on each site of a lattice, and list the sites that have none.
 
     Where most of the nearest atoms are of the lattice, an atom farther from all sites than
-    `reach` is dropped, and so are all but the most probable of those at one site. Atoms
-    elsewhere (another grain, the support beside a flake) stay: nothing is periodic there.
-    Positions are measurements and are not moved.
+    `reach` is dropped, and so are all but the most probable of those at one site, and those
+    in which the fit found next to nothing: a network may see atoms where a lattice should have
+    them. Atoms elsewhere (another grain, the support beside a flake) stay: nothing is periodic
+    there. Positions are measurements and are not moved.
 
     Args:
         atoms: Table of one frame, N rows of `atomscope.columns.ATOMS`.
         lattice: Fitted to these atoms, in the same order.
         shape: Of the frame, (y, x).
         reach: Largest distance of an atom from its site, in units of the lattice's spacing.
+        least: Least intensity in units of the median of the sublattice; unknown ones pass.
 
     Returns:
         The atoms that are left, unchanged and in their order; and the empty sites as rows of
@@ -46,15 +54,16 @@ def enforce(
         number of the sublattice. Their p is how sure those atoms are that place the site.
 
     Raises:
-        UsageError: The lattice is of other atoms, a position is not finite, or `reach` is not
-            between 0 and 1.
+        UsageError: The lattice is of other atoms, a position is not finite, or `reach` or
+            `least` is out of range.
     """
-    xy, p = _checked(atoms, lattice, reach)
+    xy, p, bright = _checked(atoms, lattice, reach, least)
     if lattice.member.sum() < _NEAR:
         return atoms, _rows(atoms, lattice, np.empty((0, 2)), np.empty(0, int), np.empty(0))
     for _ in range(_ROUNDS):
-        kept, lattice = _one_per_site(xy, p, lattice, reach)
-        xy, p, atoms = xy[kept], p[kept], atoms[kept]
+        faint = _relative(bright, lattice) < least
+        kept, lattice = _one_per_site(xy, p, lattice, reach, faint)
+        xy, p, bright, atoms = xy[kept], p[kept], bright[kept], atoms[kept]
         if kept.all():
             break
     places = empty_sites(lattice, xy, shape)
@@ -65,10 +74,23 @@ def enforce(
     return atoms.reset_index(drop=True), _rows(atoms, lattice, places, site, sure)
 
 
-def _one_per_site(xy: Floats, p: Floats, lattice: Lattice, reach: float) -> tuple[Bools, Lattice]:
+def _relative(bright: Floats, lattice: Lattice) -> Floats:
+    """Intensity (N,) in units of the median of the sublattice, or of all; NaN where unknown."""
+    known = np.isfinite(bright)
+    usual = np.full(len(bright), np.median(bright[known]) if known.any() else np.nan)
+    for s in range(len(lattice.basis)):
+        here = lattice.sublattice == s
+        if (here & known).any():
+            usual[here] = np.median(bright[here & known])
+    return np.asarray(bright / np.where(usual == 0, np.nan, usual))
+
+
+def _one_per_site(
+    xy: Floats, p: Floats, lattice: Lattice, reach: float, faint: Bools
+) -> tuple[Bools, Lattice]:
     """Which atoms stay, shape (N,), and the lattice of these."""
     site, cell, miss, _, inside = _placed(xy, xy, p, lattice, itself=True)
-    rivals = np.flatnonzero(inside & (miss <= reach * lattice.spacing))
+    rivals = np.flatnonzero(inside & ~faint & (miss <= reach * lattice.spacing))
     rivals = rivals[np.lexsort((miss[rivals], -p[rivals]))]
     best = np.unique(np.column_stack([site, cell])[rivals], axis=0, return_index=True)[1]
     kept = ~inside
@@ -83,8 +105,10 @@ def _one_per_site(xy: Floats, p: Floats, lattice: Lattice, reach: float) -> tupl
     return kept, left
 
 
-def _checked(atoms: pd.DataFrame, lattice: Lattice, reach: float) -> tuple[Floats, Floats]:
-    """Positions (N, 2) and probabilities (N,), 0 where unknown."""
+def _checked(
+    atoms: pd.DataFrame, lattice: Lattice, reach: float, least: float
+) -> tuple[Floats, Floats, Floats]:
+    """Positions (N, 2), probabilities (N,) with 0 and intensities (N,) with NaN for unknown."""
     missing = [name for name in ("x_px", "y_px") if name not in atoms]
     if missing:
         raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
@@ -95,11 +119,16 @@ def _checked(atoms: pd.DataFrame, lattice: Lattice, reach: float) -> tuple[Float
         )
     if not 0 < reach < 1:
         raise UsageError(f"reach is {reach:g}; expected a share of the spacing, between 0 and 1.")
+    if not 0 <= least < 1:
+        raise UsageError(f"least is {least:g}; expected a share of the intensity, 0 to below 1.")
     xy = atoms[["x_px", "y_px"]].to_numpy(float)
     if not np.isfinite(xy).all():
         raise UsageError("a position is not finite; drop atoms without a position first.")
-    p = atoms["p"].to_numpy(float) if "p" in atoms else np.full(len(atoms), np.nan)
-    return xy, np.nan_to_num(p)
+    unknown = np.full(len(atoms), np.nan)
+    p, bright = (
+        atoms[name].to_numpy(float) if name in atoms else unknown for name in ("p", "intensity")
+    )
+    return xy, np.nan_to_num(p), bright
 
 
 def _placed(
