@@ -23,7 +23,7 @@ from atomscope.errors import AtomscopeError
 from io_files import Dm, write_hyperspy_layout
 from worlds import inner, lattice_frame
 
-FILES = {"atoms.csv", "structures.extxyz", "report.html", "overlay.png", "run.json"}
+FILES = {"atoms.csv", "defects.csv", "structures.extxyz", "report.html", "overlay.png", "run.json"}
 COUNTS = lattice_frame(size=96, dose=120.0)[0].clip(0, 255)
 NM = ["nm", "nm"]
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from atomscope.apps.cli import run
-from atomscope.columns import ATOMS, FLAGS
+from atomscope.columns import ATOMS, DEFECTS, EVENTS, FLAGS, TRACKS
 from atomscope.recipe import Recipe, load
 from io_files import Dm, write_velox
 from worlds import lattice_frame
@@ -23,7 +23,16 @@ from worlds import lattice_frame
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-FILES = {"atoms.csv", "defects.csv", "structures.extxyz", "report.html", "overlay.png", "run.json"}
+FILES = {
+    "atoms.csv",
+    "defects.csv",
+    "tracks.csv",
+    "events.csv",
+    "structures.extxyz",
+    "report.html",
+    "overlay.png",
+    "run.json",
+}
 
 pytestmark = pytest.mark.skipif(not PAGES[0].is_file(), reason="no README beside the tests")
 
@@ -106,7 +115,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_columns_and_flags_are_listed_as_declared() -> None:
     outputs = (ROOT / "docs" / "outputs.md").read_text(encoding="utf-8")
-    for column in ATOMS:
+    for column in (*ATOMS, *DEFECTS, *TRACKS, *EVENTS):
         assert f"| `{column.name}` | {column.unit} | {column.meaning} |" in outputs
     conventions = (ROOT / "docs" / "conventions.md").read_text(encoding="utf-8")
     for flag, meaning in FLAGS.items():

@@ -104,6 +104,7 @@ FLAGS: dict[str, str] = {
     "edge": "nearer to the border of the frame than one column width",
     "masked": "touches pixels that were not finite or dead in the input",
     "overlap": "closer to a neighbour than two standard deviations of the column",
+    "recalled": "weak in the picture, brought back because it stands on an empty site",
 }
 
 

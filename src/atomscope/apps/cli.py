@@ -37,6 +37,7 @@ def analyze(
     model: str | None = None,
     recipe: str = "columns",
     rules: str | None = None,
+    material: str | None = None,
     jobs: int = 1,
     format: Literal["csv", "parquet"] = "csv",
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -67,6 +68,9 @@ def analyze(
         Name of a built-in recipe, or a YAML file.
     rules
         Rule book that names defects: graphene, hbn, tmd, perovskite, or a YAML file.
+    material
+        What the image shows (graphene, 1H-MoS2, SrTiO3): names the columns, and measures the pixel
+        size from the lattice where the file has none.
     jobs
         Frames of a movie to work on at the same time.
     format
@@ -86,6 +90,7 @@ def analyze(
         model=model,
         recipe=recipe,
         rules=rules,
+        material=material,
         jobs=jobs,
         parquet=format == "parquet",
         json=json,

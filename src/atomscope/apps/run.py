@@ -38,6 +38,7 @@ class Options:
     model: str | None = None
     recipe: str = "columns"
     rules: str | None = None
+    material: str | None = None
     jobs: int = 1
     parquet: bool = False
     json: bool = False
@@ -123,6 +124,7 @@ def _analysed(path: Path, plan: Recipe, options: Options) -> Result:
                 path,
                 pixel_size=options.pixel_size,
                 recipe=plan,
+                material=options.material,
                 select=options.select,
                 frames=_range(options.frames),
                 jobs=options.jobs,
@@ -189,6 +191,7 @@ def _check(options: Options) -> None:
 def _plan(options: Options) -> Recipe:
     """Return the recipe with the options in it; a wrong one is told before any work is done."""
     from atomscope.models.store import read_card
+    from atomscope.pipeline.material import known_material
     from atomscope.pipeline.zoo import AUTO
     from atomscope.recipe import load
     from atomscope.rules import load as read_book
@@ -197,6 +200,8 @@ def _plan(options: Options) -> Recipe:
     plan = plan.with_elements(options.elements).with_rules(options.rules)
     if plan.naming and plan.naming.rules:
         read_book(plan.naming.rules)
+    if options.material:
+        known_material(options.material)
     if plan.detect.model != AUTO:
         read_card(plan.detect.model)
     return plan

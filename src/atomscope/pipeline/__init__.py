@@ -13,6 +13,7 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
 from atomscope.pipeline.known import known, warned
+from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
@@ -69,7 +70,7 @@ class Result:
         whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
-        from atomscope.plot import overlay
+        from atomscope.plot import network, overlay
         from atomscope.report import write_report
 
         out = Path(out)
@@ -86,7 +87,15 @@ class Result:
         write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
         curve = self.card["model"]["reliability"]
         first = self.atoms[self.atoms["frame"] == 0]
-        overlay(self.image.frame(0), first, out / "overlay.png", pixel_size=pixel_size)
+        host = self.card["defects"].get("host")
+        overlay(
+            self.image.frame(0),
+            first,
+            out / "overlay.png",
+            pixel_size=pixel_size,
+            net=network(first, host=host, shape=shape, pixel_size=pixel_size),
+            defects=self.defects[self.defects["frame"] == 0],
+        )
         write_report(
             out / "report.html",
             self.image,
@@ -94,6 +103,9 @@ class Result:
             quality=self.quality,
             card=self.card,
             reliability={**curve, "bins": curve["stated"]},
+            defects=self.defects,
+            tracks=self.tracks,
+            events=self.events,
         )
         write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
         return out
@@ -110,6 +122,7 @@ def analyze(
     model: str | None = None,
     contrast: str | None = None,
     rules: str | None = None,
+    material: str | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
 ) -> Result:
@@ -127,6 +140,8 @@ def analyze(
         contrast: 'auto', 'bright' or 'dark', in place of the recipe's.
         rules: Rule book or YAML file that names defects, in place of the recipe's; the host is
             recognised where neither says.
+        material: What the image shows, such as 'graphene' or '1H-MoS2': names the columns where
+            no elements are given, and measures a pixel size that is not known.
         jobs: Frames of a movie that are worked on at the same time.
         progress: Called with (frames done, frames in all).
 
@@ -138,6 +153,9 @@ def analyze(
     plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
     plan = plan.with_rules(rules)
+    crystal = known_material(material) if material else None
+    if crystal is not None and not (plan.identify and plan.identify.elements):
+        plan = plan.with_elements(crystal.elements)
     image = cut(_opened(source, select, pixel_size), frames)
     clock.append(time.perf_counter())
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
@@ -146,6 +164,10 @@ def analyze(
     atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms, lattices = _lattices(atoms, image, plan, spent)
     atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
+    remarks = tuple[str, ...]()
+    if crystal is not None:
+        size, remarks = measured(crystal, lattices, image.pixel_size, image.name)
+        image = image.with_pixel_size(size)
     atoms = _in_angstrom(atoms, image.pixel_size)
     atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent)
     atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
@@ -160,7 +182,7 @@ def analyze(
     clock.append(time.perf_counter())
     atoms, verdict = known(image, movie.atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
-    quality, remarks = judge(image, atoms)
+    quality, judged = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | {
         "zoo": zoo,
@@ -169,7 +191,7 @@ def analyze(
         "events": movie.facts,
         "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
-        "warnings": [*image.warnings, *remarks, *warned(verdict), *doubts],
+        "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
     }
     return Result(image, atoms, defects, movie.tracks, movie.events, quality, card)
 
