@@ -375,7 +375,7 @@ def spread() -> tuple[AtomGraph, list[AtomGraph]]:
     xy = lattice("honeycomb", edge=14.0)
     error = rng.uniform(0.01, 0.05, xy.shape)
     columns = {"species": "C", "x_err": error[:, 0], "y_err": error[:, 1]}
-    drawn = [xy + error * rng.normal(size=xy.shape) for _ in range(400)]
+    drawn = [xy + error * rng.normal(size=xy.shape) for _ in range(250)]
     rules = {"C-C": 2.0}
     return (
         connect(in_angstrom(xy, **columns), rules),

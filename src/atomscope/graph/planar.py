@@ -36,8 +36,15 @@ def _crossings(graph: AtomGraph) -> tuple[Ints, Ints]:
     atom, slot = np.nonzero(graph.mask)
     # A crossing beside the bond from `atom` to `other`: two sides of a triangle over it.
     other, back = graph.neighbours[atom, slot], graph.twins[atom, slot]
-    narrow = _turned(angle, degree, atom, slot, 1) + _turned(angle, degree, other, back, -1) < np.pi
-    atom, slot, other, back = (x[narrow] for x in (atom, slot, other, back))
+    near = _over(angle, degree, atom, slot, other, back, 1) < np.pi
+    atom, slot, other, back = atom[near], slot[near], other[near], back[near]
+    # Where the next bonds meet in an atom, only those behind both of them can cross.
+    apart = (
+        graph.neighbours[atom, (slot + 1) % degree[atom]]
+        != graph.neighbours[other, (back - 1) % degree[other]]
+    )
+    near = apart | (_over(angle, degree, atom, slot, other, back, 2) < np.pi)
+    atom, slot, other, back = atom[near], slot[near], other[near], back[near]
     turns = range(1, min(_TURNS + 1, width))
     left = [_turned(angle, degree, atom, slot, a) for a in turns]
     right = [_turned(angle, degree, other, back, -b) for b in turns]
@@ -54,12 +61,21 @@ def _crossings(graph: AtomGraph) -> tuple[Ints, Ints]:
 def _turned(angle: Floats, degree: Ints, atom: Ints, slot: Ints, by: int) -> Floats:
     """Angle from a bond to the one `by` places on around an atom; 2π where it comes round."""
     to = (slot + by) % degree[atom]
-    turn = np.mod(np.sign(by) * (angle[atom, to] - angle[atom, slot]), 2 * np.pi)
-    return np.asarray(np.where(abs(by) < degree[atom], turn, 2 * np.pi))
+    turn = np.sign(by) * (angle[atom, to] - angle[atom, slot])
+    turn[turn < 0] += 2 * np.pi
+    turn[degree[atom] <= abs(by)] = 2 * np.pi
+    return np.asarray(turn)
+
+
+def _over(angle: Floats, degree: Ints, i: Ints, s: Ints, k: Ints, r: Ints, by: int) -> Floats:
+    """Sum of the angles over the bond i -> k, to the bonds `by` places on at its two ends."""
+    return np.asarray(_turned(angle, degree, i, s, by) + _turned(angle, degree, k, r, -by))
 
 
 def _crossing(graph: AtomGraph, i: Ints, s: Ints, k: Ints, r: Ints) -> Ints:
     """Pairs (C, 2) of those bonds, s of atom i and r of atom k, that cross."""
+    apart = graph.neighbours[i, s] != graph.neighbours[k, r]
+    i, s, k, r = i[apart], s[apart], k[apart], r[apart]
     u, v = graph.vectors[i, s], graph.vectors[k, r]
     w = graph.positions[k] - graph.positions[i]
     # i + t u = k + q v
@@ -68,7 +84,6 @@ def _crossing(graph: AtomGraph, i: Ints, s: Ints, k: Ints, r: Ints) -> Ints:
         t = (w[:, 0] * v[:, 1] - w[:, 1] * v[:, 0]) / cross
         q = (w[:, 0] * u[:, 1] - w[:, 1] * u[:, 0]) / cross
     inside = (t > 0) & (t < 1) & (q > 0) & (q < 1)
-    inside &= graph.neighbours[i, s] != graph.neighbours[k, r]
     one = _flat(graph, i[inside], s[inside])
     two = _flat(graph, k[inside], r[inside])
     return np.stack([np.minimum(one, two), np.maximum(one, two)], axis=1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from atomscope.errors import UsageError
@@ -128,7 +129,7 @@ def windows(
         near: The two atoms (P,), (P,) of pairs within that radius.
         angstrom: Whether `shell` is in Å.
     """
-    names, code = np.unique(species.astype(str), return_inverse=True)
+    code, names = pd.factorize(species, sort=True)
     elements = [_elements(str(name)) for name in names]
     radius = np.array([_radius(e) for e in elements])
     host = np.bincount(code, minlength=len(names)) >= COMMON * max(len(code), 1)
