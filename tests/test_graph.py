@@ -242,7 +242,29 @@ def test_of_two_crossing_bonds_the_less_probable_goes(move: str) -> None:
     assert rings(graph).size.tolist() == [3, 3]
 
 
-# A hexagon alone, one with an atom that dangles into it, and one with an atom free inside it.
+def crossings(graph: AtomGraph) -> int:
+    """Pairs of bonds that cross, by trying all."""
+    first, second = graph.positions[graph.bonds.T]
+    along = second - first
+    count = 0
+    for one, other in itertools.combinations(range(len(graph.bonds)), 2):
+        if set(graph.bonds[one]) & set(graph.bonds[other]):
+            continue
+        both = np.stack([along[one], -along[other]], axis=1)
+        part = np.linalg.solve(both, first[other] - first[one])
+        count += bool(np.all((part > 0) & (part < 1)))
+    return count
+
+
+@pytest.mark.parametrize("reach", [1.2, 1.7])
+def test_no_crossing_is_left_in_chaos(reach: float) -> None:
+    rng = np.random.default_rng(9)
+    graph = connect(in_angstrom(rng.uniform(0, 9, (60, 2)), species="C"), {"C-C": reach})
+    assert crossings(graph) > 5
+    assert crossings(planar(graph)) == 0
+    check_padding(planar(graph))
+
+
 HEXAGON = 1.4 * np.array([[np.cos(t), np.sin(t)] for t in np.arange(6) * np.pi / 3])
 
 
