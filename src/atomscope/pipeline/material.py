@@ -22,7 +22,7 @@ class Known:
 
     Attributes:
         name: Of the material.
-        elements: Formulas of its columns, and single atoms where a layer has pairs.
+        elements: Formulas of its columns.
         area: Of the primitive cell of the projection in Å².
         distances: Between columns, Å, those up to twice the shortest.
     """
@@ -55,9 +55,7 @@ def known_material(name: str) -> Known:
     """
     found = material(name)
     basis = project(found.atoms, found.zones[0])
-    words = list(dict.fromkeys(basis.species))
-    if found.kind == "layer":  # a vacancy leaves one atom of a pair
-        words += [w[:-1] for w in words if w.endswith("2") and w[:-1] not in words]
+    words = dict.fromkeys(basis.species)
     shift = np.array([[i, j] for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)])
     apart = (basis.sites[:, None, None] - basis.sites[None, :, None] + shift) @ basis.cell
     distance = np.unique(np.round(np.linalg.norm(apart, axis=-1), 3))

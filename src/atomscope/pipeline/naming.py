@@ -121,7 +121,7 @@ def named(
     defects = defects.sort_values("frame", kind="stable", ignore_index=True)
     defects["defect"] = defects.groupby("frame").cumcount().to_numpy()
     facts = {"host": found.host, "counts": defects["name"].value_counts().to_dict()}
-    warnings = found.warnings if plan.naming.rules else ()
+    warnings = found.warnings if found.host or plan.naming.rules else ()
     return found.atoms, conform(defects, DEFECTS), facts, warnings
 
 

@@ -40,13 +40,21 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
 
 
 def words_of(table: pd.DataFrame, book: Book | None) -> Ints:
-    """Return for each atom its species, or what its label stands for; '' where unknown."""
+    """Return for each atom its species, or what its label stands for; '' where unknown.
+
+    Labels are words of the book (M, X2, X). Where the species that plays a role is known from
+    other atoms, it takes the place of the word: X2 becomes S2.
+    """
     species = table["species"].to_numpy(object)
     if book is None:
         return species.copy()
     label = table["label"].to_numpy(object)
-    meant = np.array([book.labels.get(str(word), "") for word in label], dtype=object)
-    return np.where(species != "", species, meant).astype(object)
+    played = {
+        role: commonest(species[np.isin(species, words)]) for role, words in book.columns.items()
+    }
+    meant = {name: played.get(word) or word for name, word in book.labels.items()}
+    words = np.array([meant.get(str(word), "") for word in label], dtype=object)
+    return np.where(species != "", species, words).astype(object)
 
 
 def commonest(words: Ints) -> str:

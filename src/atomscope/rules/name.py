@@ -24,6 +24,7 @@ from atomscope.rules.sites import find_extra, find_missing, find_swaps, grouped
 
 Lattices = Mapping[int, Lattice | None]
 Shape = tuple[int, int]
+_MOST = 0.4  # share of atoms in defects, beyond which the host is in doubt
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,14 @@ def name_defects(
     if not tables:
         return NamedDefects(table, conform(pd.DataFrame(), DEFECTS), book.name)
     defects = pd.concat(rows, ignore_index=True)
-    return NamedDefects(pd.concat(tables, ignore_index=True), conform(defects, DEFECTS), book.name)
+    done = pd.concat(tables, ignore_index=True)
+    share = float(done["defect"].notna().mean())
+    doubt = (
+        f"{share:.0%} of the atoms deviate from {book.name}: it may not be the host, or lie in "
+        "several layers; its names mean little here."
+    )
+    warnings = (doubt,) if share > _MOST else ()
+    return NamedDefects(done, conform(defects, DEFECTS), book.name, warnings)
 
 
 def _check(atoms: pd.DataFrame) -> None:
