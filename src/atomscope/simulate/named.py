@@ -15,15 +15,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
-from atomscope.simulate.crystals import columns_along, formula, merged
+from atomscope.simulate.crystals import MERGE, columns_along, formula
 from atomscope.simulate.imaging import render, scan_jitter
 from atomscope.simulate.materials import material
 from atomscope.simulate.named_kinds import HOSTS
-from atomscope.simulate.named_templates import CORE, Laid, Template, kind_of, lay, template, turns
-from atomscope.simulate.scene import Floats
+from atomscope.simulate.named_templates import (
+    CORE,
+    Laid,
+    Template,
+    kind_of,
+    lay,
+    template,
+    turned_to_fit,
+)
+from atomscope.simulate.scene import Floats, Ints
 
 SIGMA = 0.42  # Å: probe and source of an aberration-corrected microscope at 60 kV
 EXPONENT = 1.64  # of Z, at 60 to 200 mrad (Krivanek et al., Nature 464, 571 (2010))
@@ -135,11 +145,7 @@ def named_frame(
     rng = np.random.default_rng(seed)
     field = _Field(size_px, pixel_size, _matrix(rng, strain), np.array(drift, dtype=float))
     laid = _with_defects(rng, host, kinds, field)
-    places = field.to_frame(laid.positions)
-    seen = np.flatnonzero(np.all(np.abs(places - field.edge / 2) < field.edge / 2 + SEEN, axis=1))
-    xy, groups = merged(places[seen], laid.numbers[seen])
-    numbers = [tuple(sorted(laid.numbers[seen[g]].tolist())) for g in groups]
-    owner = np.array([laid.owner[seen[g]].max() for g in groups])
+    xy, numbers, owner = _columns(laid, field)
     atoms, defects = _tables(xy, numbers, owner, laid, field)
     image = None
     if dose is not None:
@@ -209,8 +215,7 @@ def _placed(
         for _ in range(TRIES):
             wanted = rng.uniform(low, field.edge - low, 2)
             site = int(np.argmin(np.where(like, np.linalg.norm(flat - wanted, axis=1), np.inf)))
-            ways = turns(sheet, tree, pattern, site)
-            turned = pattern.turned(ways[rng.integers(len(ways))])
+            turned = turned_to_fit(rng, sheet, tree, pattern, site)
             centre = field.to_frame(sheet.positions[site] + turned.middle).mean(axis=0)
             inside = np.all((centre > low - 1e-9) & (centre < field.edge - low))
             apart = np.linalg.norm(centres - centre, axis=1) - extents - pattern.extent
@@ -223,10 +228,29 @@ def _placed(
     return chosen
 
 
+def _columns(laid: Laid, field: _Field) -> tuple[Floats, list[tuple[int, ...]], Ints]:
+    """Join what lies over each other: places (N, 2) in Å, atomic numbers, and defects (N,)."""
+    places = field.to_frame(laid.positions)
+    seen = np.all(np.abs(places - field.edge / 2) < field.edge / 2 + SEEN, axis=1)
+    places, atomic, owner = places[seen], laid.numbers[seen], laid.owner[seen]
+    pairs = cKDTree(places).query_pairs(MERGE, output_type="ndarray")
+    links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(places),) * 2)
+    count, column = connected_components(links, directed=False)
+    heavy = atomic**EXPONENT  # the stronger atom of a column pulls its peak
+    total = np.bincount(column, heavy)
+    xy = np.stack([np.bincount(column, heavy * at) / total for at in places.T], axis=1)
+    numbers: list[list[int]] = [[] for _ in range(count)]
+    for one, z in zip(column, atomic.tolist(), strict=True):
+        numbers[one].append(z)
+    owners = np.full(count, -1)
+    np.maximum.at(owners, column, owner)
+    return xy, [tuple(sorted(n)) for n in numbers], owners
+
+
 def _tables(
     xy: Floats,
     numbers: list[tuple[int, ...]],
-    owner: NDArray[np.int64],
+    owner: Ints,
     laid: Laid,
     field: _Field,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -234,7 +258,8 @@ def _tables(
     low, high = -0.5 * field.pixel, field.edge - 0.5 * field.pixel
     inside = np.flatnonzero(np.all((xy >= low) & (xy < high), axis=1))
     inside = inside[np.lexsort(xy[inside].T)]  # row by row
-    species = [formula(numbers[i]) for i in inside]
+    words = {n: formula(n) for n in set(numbers)}
+    species = [words[numbers[i]] for i in inside]
     atoms = _table("atom", xy[inside], field.pixel).assign(species=species)
     defects = _table("defect", field.to_frame(laid.middle), field.pixel)
     members = [np.flatnonzero(owner[inside] == number) for number in range(len(laid.names))]

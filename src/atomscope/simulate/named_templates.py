@@ -6,6 +6,7 @@ outer parts of two patterns overlap, their displacements add, as they do in line
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
@@ -15,12 +16,12 @@ import numpy as np
 from atomscope.errors import UsageError
 from atomscope.simulate.bonds import wrapped
 from atomscope.simulate.materials import material
-from atomscope.simulate.named_kinds import HOSTS, Kind
+from atomscope.simulate.named_kinds import HOSTS, NAMES, Kind
 from atomscope.simulate.relax import relax
 from atomscope.simulate.scene import Floats, Ints
 from atomscope.simulate.sheets import Sheet, supercell
 
-EDGE = 48.0  # Å: of the periodic sheet in which a defect relaxes
+EDGE = 40.0  # Å: of the periodic sheet in which a defect relaxes
 STILL = 1e-6  # Å: sites that move less are not part of a pattern
 ON_SITE = 0.02  # Å
 SURROUNDINGS = 4.0  # Å: sites this near tell how a pattern may be turned, changed or not
@@ -109,11 +110,11 @@ def template(host: str, name: str, variant: int = 0) -> Template:
     middle = perfect.atoms.cell[:2, :2].sum(axis=0) / 2
     anchor = perfect.nearest((float(middle[0]), float(middle[1])), kind.site)
     relaxed = relax(kind.builds[variant](perfect, anchor))
-    return _compared(perfect, relaxed, anchor, name)
+    return _compared(perfect, relaxed, anchor, NAMES[host])
 
 
-def _compared(perfect: Sheet, relaxed: Sheet, anchor: int, name: str) -> Template:
-    """Return what a defect has changed of a perfect sheet."""
+def _compared(perfect: Sheet, relaxed: Sheet, anchor: int, names: Mapping[str, str]) -> Template:
+    """Return what a defect has changed of a perfect sheet; `names` are those of its kinds."""
     atoms, origin = relaxed.atoms, perfect.atoms.positions[anchor]
     site = atoms.arrays["site"] - 1  # -1: on none
     owner = np.full(len(atoms), -1)
@@ -136,7 +137,7 @@ def _compared(perfect: Sheet, relaxed: Sheet, anchor: int, name: str) -> Templat
     middle = np.array([_middle(relaxed, k, origin) for k in range(len(relaxed.defects))])
     reach = np.linalg.norm((np.concatenate([core, added]) - middle.mean(axis=0))[:, :2], axis=1)
     return Template(
-        (name,) * len(relaxed.defects),
+        tuple(names[defect.name] for defect in relaxed.defects),
         middle,
         max(float(reach.max()) - CORE, 0.0),
         away,
@@ -151,26 +152,28 @@ def _compared(perfect: Sheet, relaxed: Sheet, anchor: int, name: str) -> Templat
 
 
 def _middle(sheet: Sheet, number: int, origin: Floats) -> Floats:
-    """Middle of the empty sites of a defect, or of its atoms where it has none."""
-    defect = sheet.defects[number]
-    here = defect.empty if len(defect.empty) else sheet.atoms.positions[list(defect.atoms)]
+    """Mean place (3,) of the atoms of a defect; those around an empty site are among them."""
+    here = sheet.atoms.positions[list(sheet.defects[number].atoms)]
     return np.asarray(wrapped(sheet.atoms, here - origin).mean(axis=0))
 
 
-def turns(host: Laid, tree: Any, pattern: Template, site: int) -> list[Floats]:
-    """Return the turns and mirrors (3, 3) about an atom after which a pattern fits its host.
+def turned_to_fit(
+    rng: np.random.Generator, host: Laid, tree: Any, pattern: Template, site: int
+) -> Template:
+    """Turn or mirror a pattern about an atom of its host, at random among the ways that fit.
 
     Those by multiples of 60° are tried, which all hosts here have; sublattices decide.
+
+    Raises:
+        UsageError: None fits: the atom is of another kind than that the pattern was built at.
     """
-    found = []
-    for k in range(6):
-        c, s = np.cos(k * np.pi / 3), np.sin(k * np.pi / 3)
-        for flip in (1.0, -1.0):
-            turn = np.array([[c, -s * flip, 0.0], [s, c * flip, 0.0], [0.0, 0.0, 1.0]])
-            distance, index = tree.query(host.positions[site] + pattern.site @ turn.T)
-            if distance.max() < ON_SITE and np.all(host.numbers[index] == pattern.was):
-                found.append(turn)
-    return found
+    for way in rng.permutation(12):
+        c, s, flip = np.cos(way * np.pi / 3), np.sin(way * np.pi / 3), 1.0 if way < 6 else -1.0
+        turn = np.array([[c, -s * flip, 0.0], [s, c * flip, 0.0], [0.0, 0.0, 1.0]])
+        distance, index = tree.query(host.positions[site] + pattern.site @ turn.T)
+        if distance.max() < ON_SITE and np.all(host.numbers[index] == pattern.was):
+            return pattern.turned(turn)
+    raise UsageError(f"{pattern.names[0]}: does not fit on atom {site} of this sheet.")
 
 
 def lay(host: Laid, chosen: list[tuple[int, Template]], tree: Any) -> Laid:

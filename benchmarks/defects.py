@@ -1,0 +1,221 @@
+"""Names of defects in simulated layers: from true coordinates, and from images end to end.
+
+    python benchmarks/defects.py [--quick] [--seeds N] [--hosts NAME ...] [--levels NAME ...]
+
+Each frame holds some defects of known kind (`atomscope.simulate.named`), in a layer that is turned
+and mirrored at random. Three ways to the names:
+
+* truth: `atomscope.rules.name_defects` on the true coordinates and species.
+* medium, low: `atomscope.analyze` on the image, with 50 and 14 counts in the peak pixel of the
+  weakest column of the host. It is told what elements are there (`--elements frame`: those of the
+  frame, `all`: those of all kinds of the host).
+
+A defect is right when just one defect was found within 2 Å of it, and that has its name. False
+defects are those farther than 4 Å from the atoms and the middle of every planted one, and all in
+perfect layers; per 10,000 atoms of the host. Prints Markdown tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from atomscope import analyze
+from atomscope.rules import name_defects
+from atomscope.simulate.named import LOW, MEDIUM, NamedFrame, kinds_of, named_frame
+
+HOSTS = {"graphene": "C", "hBN": "B,N", "1H-MoS2": "Mo,S2,S", "1H-WSe2": "W,Se2,Se"}
+LEVELS = {"truth": None, "medium": MEDIUM, "low": LOW}
+FIRST_SEED = 70_000  # tests use small ones
+SIZE = 448  # px of 0.11 Å
+PER_FRAME = 4
+ON, AWAY = 2.0, 4.0  # Å
+
+
+@dataclass
+class Tally:
+    """What was found at one level in one host.
+
+    Attributes:
+        right: Defects of each kind that were named rightly.
+        all: Defects of each kind.
+        called: What defects of each kind were called otherwise.
+        false: Names of defects where there is none, in perfect layers and beside planted ones.
+        atoms: Atoms of perfect layers and of those with defects.
+        seconds: Time for analysis.
+    """
+
+    right: Counter[str] = field(default_factory=Counter)
+    all: Counter[str] = field(default_factory=Counter)
+    called: dict[str, Counter[str]] = field(default_factory=dict)
+    false: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
+    atoms: list[int] = field(default_factory=lambda: [0, 0])
+    seconds: float = 0.0
+
+    def add(self, frame: NamedFrame, found: pd.DataFrame) -> None:
+        """Count one frame."""
+        planted = len(frame.defects) > 0
+        places = found[["x_px", "y_px"]].to_numpy(float) * frame.pixel_size
+        names = found["name"].astype(str).to_numpy()
+        known = np.zeros(len(found), dtype=bool)
+        for truth in frame.defects.itertuples():
+            distance = np.hypot(*(places - [truth.x, truth.y]).T)
+            near = distance < ON
+            known |= near | (_distance(frame, str(truth.atoms), places) < AWAY)
+            known |= distance < AWAY
+            name = str(truth.name)
+            self.all[name] += 1
+            if near.sum() == 1 and names[near][0] == name:
+                self.right[name] += 1
+            else:
+                said = " + ".join(sorted(names[near])) or "nothing"
+                self.called.setdefault(name, Counter())[said] += 1
+        self.false[planted].update(names[~known])
+        self.atoms[planted] += len(frame.atoms)
+
+    def rate(self, kind: str | None = None) -> float:
+        """Share of right names."""
+        if kind is None:
+            return self.right.total() / max(1, self.all.total())
+        return self.right[kind] / max(1, self.all[kind])
+
+    def false_rate(self, planted: bool) -> float:
+        """False defects per 10,000 atoms."""
+        return 1e4 * self.false[planted].total() / max(1, self.atoms[planted])
+
+
+def _distance(frame: NamedFrame, atoms: str, places: np.ndarray) -> np.ndarray:
+    """Distance of places (N, 2) in Å from the nearest of some atoms."""
+    xy = frame.atoms[["x", "y"]].to_numpy()[[int(i) for i in atoms.split()]]
+    return cKDTree(xy).query(places)[0] if len(xy) else np.full(len(places), np.inf)
+
+
+def plans(host: str, seed: int) -> Iterator[tuple[str, ...]]:
+    """Split all kinds of a host over frames, in random order."""
+    kinds = list(kinds_of(host))
+    np.random.default_rng(seed).shuffle(kinds)
+    for start in range(0, len(kinds), PER_FRAME):
+        yield tuple(kinds[start : start + PER_FRAME])
+
+
+def elements(host: str, frame: NamedFrame, which: str) -> str:
+    """What the analysis is told: the columns that there are."""
+    told = dict.fromkeys(HOSTS[host].split(","))
+    every = frame.atoms["species"].tolist()
+    if which == "all":
+        every = [species_of(kind) for kind in kinds_of(host)]
+    told.update(dict.fromkeys(s for s in every if s))
+    return ",".join(told)
+
+
+def species_of(kind: str) -> str:
+    """Formula of the foreign columns that a kind brings, empty for none."""
+    foreign = re.match(r"(?:adatom )?([A-Z][a-z]?)(?:\d?C\d|$)", kind)  # Si2C4, adatom Si
+    if foreign:
+        return foreign[1]
+    if "line" in kind or kind.startswith(("2V", "V_")) or "_" not in kind:
+        return "V" if kind.startswith("V(") and kind[2].isalpha() else ""
+    dopant, site = kind.split("_")
+    half = {"S": f"{dopant}S", "Se": f"{dopant}Se"}.get(site)
+    return half or dopant
+
+
+def found_in(frame: NamedFrame, host: str, which: str) -> pd.DataFrame:
+    """Names by rules from the truth, or end to end from the image."""
+    if frame.image is None:
+        named = name_defects(frame.atoms, shape=frame.shape, pixel_size=frame.pixel_size)
+        return named.defects
+    told = elements(host, frame, which)
+    return analyze(frame.image, pixel_size=frame.pixel_size, elements=told).defects
+
+
+def measure(host: str, level: str, args: argparse.Namespace) -> Tally:
+    """Name the defects of all frames of a host at one level."""
+    tally = Tally()
+    frames: list[tuple[int, tuple[str, ...]]] = []
+    for k in range(args.seeds * (args.more_truth if level == "truth" else 1)):
+        seed = FIRST_SEED + 1000 * k + zlib.crc32(host.encode()) % 500
+        frames += [(seed + i, kinds) for i, kinds in enumerate(plans(host, seed))]
+    frames += [(FIRST_SEED - 1 - k, ()) for k in range(args.perfect)]
+    for seed, kinds in frames:
+        frame = named_frame(host, kinds, seed, size_px=SIZE, dose=LEVELS[level])
+        start = time.perf_counter()
+        found = found_in(frame, host, args.elements)
+        tally.seconds += time.perf_counter() - start
+        tally.add(frame, found)
+        if args.verbose:
+            print(f"{host} {level} {seed}: {', '.join(kinds)}", flush=True)
+    return tally
+
+
+def table(host: str, tallies: dict[str, Tally]) -> str:
+    """Markdown: share of right names per kind, and false defects."""
+    head = ["defect", *(f"{name} (of n)" for name in tallies), "otherwise called"]
+    lines = [f"\n### {host}\n", "| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for kind in kinds_of(host):
+        cells = [f"{t.rate(kind):.3f} ({t.all[kind]})" for t in tallies.values()]
+        wrong = [
+            f"{level}: {said} ×{n}"
+            for level, t in tallies.items()
+            for said, n in t.called.get(kind, Counter()).most_common(2)
+        ]
+        lines.append("| " + " | ".join([kind, *cells, "; ".join(wrong)]) + " |")
+    cells = [f"**{t.rate():.3f}** ({t.all.total()})" for t in tallies.values()]
+    lines.append("| " + " | ".join(["all", *cells, ""]) + " |")
+    for planted, words in enumerate(("in perfect layers", "beside planted ones")):
+        cells = [
+            f"{t.false_rate(bool(planted)):.2f} ({t.atoms[planted]} atoms)"
+            for t in tallies.values()
+        ]
+        most = [
+            f"{level}: {name} ×{n}"
+            for level, t in tallies.items()
+            for name, n in t.false[planted].most_common(2)
+        ]
+        cells = [f"false per 10⁴ atoms, {words}", *cells, "; ".join(most)]
+        lines.append("| " + " | ".join(cells) + " |")
+    cells = [f"{t.seconds:.0f} s" for t in tallies.values()]
+    return "\n".join([*lines, "| " + " | ".join(["time", *cells, ""]) + " |"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one seed, one perfect frame")
+    parser.add_argument("--seeds", type=int, default=10, help="defects of each kind")
+    parser.add_argument("--more-truth", type=int, default=5, help="times as many at level truth")
+    parser.add_argument("--perfect", type=int, default=10, help="perfect frames of each host")
+    parser.add_argument("--hosts", nargs="*", default=list(HOSTS), choices=list(HOSTS))
+    parser.add_argument("--levels", nargs="*", default=list(LEVELS), choices=list(LEVELS))
+    parser.add_argument("--elements", default="frame", choices=["frame", "all"])
+    parser.add_argument("--csv", type=Path, help="write one line per host, level and kind")
+    parser.add_argument("--verbose", action="store_true", help="print a line per frame")
+    args = parser.parse_args()
+    if args.quick:
+        args.seeds, args.perfect, args.more_truth = 1, 1, 1
+    rows = []
+    for host in args.hosts:
+        tallies = {level: measure(host, level, args) for level in args.levels}
+        print(table(host, tallies), flush=True)
+        rows += [
+            {"host": host, "level": level, "kind": kind, "n": t.all[kind], "right": t.right[kind]}
+            for level, t in tallies.items()
+            for kind in kinds_of(host)
+        ]
+    if args.csv:
+        pd.DataFrame(rows).to_csv(args.csv, index=False)
+
+
+if __name__ == "__main__":
+    main()
