@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atomscope.columns import conform, empty
+from atomscope.columns import DEFECTS, conform, empty
 from atomscope.plot import grey
 from atomscope.quality import quality
 from atomscope.report import write_report
@@ -136,6 +136,14 @@ def make_atoms(n: int, n_frames: int = 1, shape: tuple[int, int] = SHAPE) -> pd.
         "intensity": rng.normal(100, 5, rows),
     }
     return conform(pd.DataFrame(table))
+
+
+def make_defects(atoms: pd.DataFrame, **columns: Any) -> pd.DataFrame:
+    """One defect in each frame, around its first three atoms."""
+    first = atoms.groupby("frame").head(3).groupby("frame")
+    table = first[["x_px", "y_px"]].mean().reset_index()
+    base = {"name": "V1", "formula": "12", "n_atoms": 3, "atoms": "0 1 2", "p": 0.9, "known": True}
+    return conform(table.assign(**{**base, **columns}), DEFECTS)
 
 
 def report(path: Path, image: Image, atoms: pd.DataFrame, **extra: Any) -> Page:
@@ -266,12 +274,12 @@ _EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{7*7
 
 def test_hostile_names_are_only_text(tmp_path: Path) -> None:
     image = make_image(2, name=_EVIL, warnings=(_EVIL,))
-    atoms = make_atoms(4, 2).assign(species=_EVIL, flags=_EVIL, defect=_EVIL)
-    page = report(
-        tmp_path / "r.html", image, atoms, card={_EVIL: _EVIL, "list": [{_EVIL: [_EVIL]}]}
-    )
+    atoms = make_atoms(4, 2).assign(species=_EVIL, flags=_EVIL)
+    named = make_defects(atoms, name=_EVIL, formula=_EVIL + "2", rule=_EVIL, known=False)
+    card = {_EVIL: _EVIL, "list": [{_EVIL: [_EVIL]}], "defects": {"host": _EVIL}}
+    page = report(tmp_path / "r.html", image, atoms, card=card, defects=named)
     harmless = report(tmp_path / "h.html", make_image(2), make_atoms(4, 2))
-    assert page.text.count(_EVIL) >= 4
+    assert page.text.count(_EVIL) >= 6
     count = {name: [tag for tag, _ in p.tags].count("script") for name, p in
              (("evil", page), ("harmless", harmless))}  # fmt: skip
     assert count["evil"] == count["harmless"]
@@ -342,5 +350,6 @@ def test_reliability_takes_borders_or_middles_of_bins() -> None:
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_the_script_of_the_page_is_sound(tmp_path: Path) -> None:
     script = tmp_path / "page.js"
-    script.write_text(files("atomscope.report").joinpath("page.js").read_text(encoding="utf-8"))
+    parts = [files("atomscope.report").joinpath(f"{name}.js") for name in ("layers", "page")]
+    script.write_text("\n".join(part.read_text(encoding="utf-8") for part in parts))
     subprocess.run(["node", "--check", str(script)], check=True)

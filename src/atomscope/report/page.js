@@ -1,11 +1,13 @@
-"use strict";
-
 /** Wire the controls of the page to the models of the figure. */
-function startPage({ viewer, picture, shown, everything, halo, rings, mark, settings }) {
+function startPage({
+  viewer, picture, shown, everything, halo, rings, layers: models, mark, settings,
+}) {
   const byId = (id) => document.getElementById(id);
   const pictures = JSON.parse(byId("pictures").textContent);
   const all = everything.data;
   const classBoxes = [...document.querySelectorAll("[data-class]")];
+  const layers = makeLayers(models, settings, all);
+  const leastP = () => Number(byId("least-p").value);
   let frame = 0;
 
   const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
@@ -29,7 +31,7 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
       return `p ${number(all.p[row], 3)}`
         + (Number.isFinite(intensity) ? `, intensity ${Number(intensity.toPrecision(4))}` : "");
     },
-    words: (row) => ["defect", "structure", "flags"]
+    words: (row) => ["structure", "flags"]
       .map((name) => word(name, row)).filter((text) => text !== "").join(", "),
   };
   window.describeAtom = (row, what) => texts[what](row);
@@ -37,7 +39,7 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
   const isCrowded = () => settings.starts[frame + 1] - settings.starts[frame] > settings.most;
 
   function wantedRows() {
-    const least = Number(byId("least-p").value);
+    const least = leastP();
     const classes = new Set(classBoxes.filter((b) => b.checked).map((b) => Number(b.dataset.class)));
     const { x_range: x, y_range: y } = viewer;
     const everywhere = !isCrowded();
@@ -91,6 +93,24 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
       byId("frame").value = frame;
     }
     showAtoms();
+    layers.show(frame, leastP());
+  }
+
+  const span = (start, end) => ({ start, end });
+
+  /** Go to the next defect of a kind and look at it from near. */
+  let last = -1;
+  function find(name) {
+    const found = layers.next(name, frame, last);
+    if (found === null) return;
+    if (found[0] !== frame) showFrame(found[0]);
+    last = found[1];
+    const { x, y, radius } = layers.place(last);
+    const half = 2.5 * radius * Math.max(1, viewer.inner_width / viewer.inner_height);
+    const high = (half * viewer.inner_height) / viewer.inner_width;
+    viewer.x_range.setv(span(x - half, x + half));
+    viewer.y_range.setv(span(y + high, y - high));
+    byId("viewer-card").scrollIntoView({ behavior: "smooth", block: "nearest" });
   }
 
   /** Fill the viewer with the image at its own aspect. */
@@ -100,9 +120,9 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
     const scale = Math.max(settings.width / width, settings.height / height) / 2;
     const x = settings.width / 2 - 0.5;
     const y = settings.height / 2 - 0.5;
-    const span = (start, end) => ({ start, end, reset_start: start, reset_end: end });
-    viewer.x_range.setv(span(x - scale * width, x + scale * width));
-    viewer.y_range.setv(span(y + scale * height, y - scale * height));
+    const whole = (start, end) => ({ start, end, reset_start: start, reset_end: end });
+    viewer.x_range.setv(whole(x - scale * width, x + scale * width));
+    viewer.y_range.setv(whole(y + scale * height, y - scale * height));
   }
 
   /** Thin the rings where they are small on the screen, so that the columns stay visible. */
@@ -110,6 +130,7 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
     const pixels = (rings.glyph.radius.value * viewer.inner_width)
       / Math.abs(viewer.x_range.end - viewer.x_range.start);
     const width = Math.round(Math.max(4, Math.min(18, 2.4 * pixels))) / 10;
+    layers.adapt(pixels);
     if (Math.abs(rings.glyph.line_width.value - width) < 0.05) return;
     rings.glyph.line_width = { value: width };
     halo.glyph.line_width = { value: 2.2 * width };
@@ -137,6 +158,10 @@ function startPage({ viewer, picture, shown, everything, halo, rings, mark, sett
   byId("least-p").addEventListener("input", (event) => {
     byId("least-p-text").textContent = event.target.value;
     showAtoms();
+    layers.showDefects(frame, leastP());
+  });
+  document.querySelectorAll("[data-find]").forEach((button) => {
+    button.addEventListener("click", () => find(button.dataset.find));
   });
   if (pictures.length > 1) {
     byId("frame").addEventListener("input", (event) => showFrame(Number(event.target.value)));

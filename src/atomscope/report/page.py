@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomscope
-from atomscope.columns import conform
+from atomscope.columns import DEFECTS, conform, empty
 from atomscope.io.write import plain, write_whole
 from atomscope.plot import Classes, classify_colours
 from atomscope.quality import Quality
 from atomscope.report import charts
 from atomscope.report.composition import composition
+from atomscope.report.defects import kinds
+from atomscope.report.layers import add_layers
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
 from atomscope.report.viewer import (
     MAX_ATOMS,
@@ -39,8 +41,11 @@ def write_report(
     quality: Quality,
     card: Mapping[str, Any],
     reliability: Mapping[str, Any] | None = None,
+    defects: pd.DataFrame | None = None,
+    tracks: pd.DataFrame | None = None,  # noqa: ARG001
+    events: pd.DataFrame | None = None,  # noqa: ARG001
 ) -> Path:
-    """Write one HTML file with image, atoms, quality and run card; it needs no network.
+    """Write one HTML file with image, atoms, defects, quality and run card; it needs no network.
 
     Frames are embedded as pictures, at most 64 spread evenly over a movie and about 20 MB in
     all; at most 250,000 atoms are embedded, and 50,000 drawn at a time. The page says where it
@@ -54,6 +59,9 @@ def write_report(
         card: The run card: plain values, shown folded away; its `warnings` stand on top.
         reliability: Curve of the detector from its model card: `observed` and `counts` of each
             bin, and `bins`, the stated probability of each or the borders of the bins.
+        defects: Defects table (`columns.DEFECTS`) of all frames.
+        tracks: Tracks table (`columns.TRACKS`) of a movie.
+        events: Events table (`columns.EVENTS`) of a movie.
 
     Returns:
         The path that was written.
@@ -62,14 +70,17 @@ def write_report(
         UsageError: The file cannot be written.
     """
     atoms = conform(atoms)
+    defects = conform(empty(DEFECTS) if defects is None else defects, DEFECTS)
     fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
     pictures = embed(image, pick_frames(image.n_frames, fitting))
     drawn = choose_atoms(atoms, pictures.frames)
     every = classify_colours(atoms)
     classes = replace(every, index=every.index[drawn.table.index])
     models = make_viewer(image, drawn, pictures, classes)
-    figures, mark = _charts(image, atoms, every, quality, reliability)
     details = plain(card)
+    host, shown = host_of(details), pictures.frames
+    layers = add_layers(models["viewer"], image, atoms, drawn, shown, defects, host)
+    figures, mark = _charts(image, atoms, every, quality, reliability)
     words = {
         "name": image.name,
         "facts": describe_image(image),
@@ -77,15 +88,24 @@ def write_report(
         "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
         "composition": composition(atoms),
         "classes": _legend(classes),
-        "notes": _notes(image, drawn, pictures),
+        "notes": [*_notes(image, drawn, pictures), *layers.notes],
+        "kinds": kinds(defects, image) if len(defects) else None,
+        "has_bonds": layers.settings["bond_starts"][-1] > 0,
         "last_frame": len(pictures.frames) - 1,
         "pictures": pictures.uris,
         "charts": [(name, *_TITLES[name]) for name in figures],
         "card": details,
     }
-    settings = _settings(image, drawn, pictures, classes)
-    html = _render(models | {"mark": mark, "settings": settings}, figures, words)
+    settings = _settings(image, drawn, pictures, classes) | layers.settings
+    models |= {"layers": layers.models, "mark": mark, "settings": settings}
+    html = _render(models, figures, words)
     return write_whole(path, lambda draft: draft.write_text(html, encoding="utf-8"))
+
+
+def host_of(card: Mapping[str, Any]) -> str:
+    """Return the name of the rules by which defects were named, empty without any."""
+    facts = card.get("defects")
+    return str(facts.get("host") or "") if isinstance(facts, Mapping) else ""
 
 
 def _render(models: dict[str, Any], charts: dict[str, Any], words: dict[str, Any]) -> str:
@@ -104,7 +124,8 @@ def _render(models: dict[str, Any], charts: dict[str, Any], words: dict[str, Any
     code = "startPage({" + ", ".join(models) + "})"
     document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    assets = {"style": _asset("page.css"), "script": _asset("page.js")}
+    scripts = "\n".join(_asset(name) for name in ("layers.js", "page.js"))
+    assets = {"style": _asset("page.css"), "script": scripts}
     page: str = file_html(
         document,
         Resources(mode="inline"),

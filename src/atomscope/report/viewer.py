@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_ATOMS = 50_000  # drawn at a time: browsers stay fluent
 MAX_ROWS = 250_000  # that the page holds, in all frames
 _WEBGL_FROM = 3_000
-_WORDS = ("species", "defect", "structure", "flags")
+_WORDS = ("species", "structure", "flags")
 
 
 @dataclass(frozen=True)

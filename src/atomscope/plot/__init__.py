@@ -3,43 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from atomscope.io.write import write_whole
+from atomscope.plot.colours import (
+    KNOWN_COLOUR,
+    PALETTE,
+    UNKNOWN_COLOUR,
+    UNNAMED_COLOUR,
+    Classes,
+    classify_colours,
+    ring_colour,
+)
+from atomscope.plot.network import Network, circles, network, place_names
+from atomscope.plot.pixels import grey, median_spacing, scale_bar, shrink, shrink_factor
 from atomscope.types import FloatArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# Bright enough to stand out on grey, each told from the next also by colour-blind eyes.
-PALETTE = ("#35d0ff", "#ffcf33", "#ff6b9d", "#7be07f", "#ff9a3d", "#b9a1ff", "#f2f2f2", "#c0e218")
-UNKNOWN_COLOUR = "#b8c4cc"
+__all__ = [
+    "KNOWN_COLOUR", "PALETTE", "UNKNOWN_COLOUR", "UNNAMED_COLOUR", "Classes", "Network", "circles",
+    "classify_colours", "curves", "grey", "median_spacing", "network", "overlay", "ring_colour",
+    "scale_bar", "shrink", "shrink_factor",
+]  # fmt: skip
 
 _DPI = 100  # only the ratio of points to pixels; the picture has as many pixels as it needs
 _COMFORTABLE_SIDE = 1200  # small frames are enlarged to this many pixels
 _FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine draws the same picture
 _INK = "#11151a"
-
-
-@dataclass(frozen=True)
-class Classes:
-    """What the colours of atoms stand for.
-
-    Attributes:
-        labels: Name of each class.
-        colours: Hex colour of each class.
-        index: Class of each atom, shape (N,).
-    """
-
-    labels: tuple[str, ...]
-    colours: tuple[str, ...]
-    index: NDArray[np.int64]
+_LEAST_SPACING = 8.0  # pixels of the picture between atoms, below which bonds would cover it
 
 
 def overlay(
@@ -50,13 +46,17 @@ def overlay(
     pixel_size: float | None,
     title: str | None = None,
     max_side: int = 2000,
+    net: Network | None = None,
+    defects: pd.DataFrame | None = None,
 ) -> Path:
-    """Write a PNG of one frame with its atoms.
+    """Write a PNG of one frame with its atoms, bonds, odd rings and defects.
 
     Rings stand around the atoms and shrink with their spacing; where they would cover the image
     they become dots, and where even dots would, a fair share of them is drawn and the legend
     says so. The picture is the frame and nothing around it, but for very narrow frames, which get
-    a dark margin to hold the words. The same input gives the same bytes.
+    a dark margin to hold the words. Bonds are left out where they would cover the image; names
+    of defects stand beside their circles as far as there is room. The same input gives the same
+    bytes.
 
     Args:
         frame: Values, shape (y, x); what is not finite is drawn black.
@@ -65,6 +65,8 @@ def overlay(
         pixel_size: Å per pixel, or None for a scale bar in pixels.
         title: A line in the upper left corner.
         max_side: Longest side of the picture in pixels; larger frames are averaged down.
+        net: Bonds and rings of the frame, see `network`.
+        defects: Rows of the defects table that belong to this frame.
 
     Returns:
         The path that was written.
@@ -86,7 +88,11 @@ def overlay(
     axes = figure.add_axes((0, 1 - share[1], *share))
     axes.set_axis_off()
     _draw_image(axes, frame, max_side)
+    if net is not None:
+        _draw_network(axes, atoms, net, zoom, unit)
     drawn = _draw_atoms(axes, atoms, zoom)
+    if defects is not None and len(defects):
+        _draw_defects(axes, defects, atoms, zoom, unit)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     _draw_scale_bar(figure, scale_bar(width, pixel_size), zoom, unit)
@@ -98,102 +104,6 @@ def overlay(
     return write_whole(
         path, lambda draft: figure.savefig(draft, format="png", dpi=_DPI, metadata=metadata)
     )
-
-
-def shrink_factor(shape: tuple[int, ...], max_side: int) -> int:
-    """Return the smallest block edge for `shrink` that brings both sides to `max_side` or less."""
-    return max(1, -(-max(shape) // max_side))
-
-
-def shrink(frame: FloatArray, factor: int) -> FloatArray:
-    """Average blocks of `factor` × `factor` pixels.
-
-    Values that are not finite are left out of the means; a block of nothing else is NaN. Where
-    the sides are no multiples, the last blocks reach over the border.
-    """
-    if factor == 1:
-        return frame
-    height, width = frame.shape
-    columns = np.arange(0, width, factor)
-    rows = []
-    for top in range(0, height, factor):  # strip by strip, so that a huge frame is not doubled
-        strip = frame[top : top + factor]
-        valid = np.isfinite(strip)
-        sums = np.where(valid, strip, 0).sum(axis=0, dtype=np.float64)
-        counts = np.add.reduceat(valid.sum(axis=0), columns)
-        means = np.add.reduceat(sums, columns) / np.maximum(counts, 1)
-        rows.append(np.where(counts > 0, means, np.nan))
-    return np.array(rows)
-
-
-def grey(frame: FloatArray) -> NDArray[np.uint8]:
-    """Stretch a frame to 8 bit between its 0.3 and 99.8 percentiles; not finite becomes 0."""
-    finite = np.isfinite(frame)
-    if not finite.any():
-        return np.zeros(frame.shape, dtype=np.uint8)
-    values = frame[finite]
-    low, high = np.percentile(values[:: max(1, values.size // 1_000_000)], [0.3, 99.8])
-    if high <= low:
-        low, high = float(values.min()), float(values.max())
-    scale = 255 / (high - low) if high > low else 0.0
-    stretched = (np.where(finite, frame, low).astype(np.float64) - low) * scale
-    return np.asarray(np.clip(stretched, 0, 255).round(), dtype=np.uint8)
-
-
-def classify_colours(atoms: pd.DataFrame) -> Classes:
-    """Colour atoms by species where one is known, else by brightness class, else by probability."""
-    species = atoms["species"].fillna("").to_numpy(dtype=object)
-    if (species != "").any():
-        names = sorted(set(species) - {""})
-        colours = [PALETTE[i % len(PALETTE)] for i in range(len(names))] + [UNKNOWN_COLOUR]
-        place = {name: i for i, name in enumerate([*names, ""])}
-        index = np.array([place[name] for name in species], dtype=np.int64)
-        return Classes((*names, "unknown"), tuple(colours), index)
-    bright = _by_brightness(atoms)
-    if bright is not None:
-        return bright
-    p = atoms["p"].to_numpy(float)
-    if not np.isfinite(p).any():
-        return Classes(("atoms",), PALETTE[:1], np.zeros(len(p), dtype=np.int64))
-    index = np.select([p >= 0.9, p >= 0.5], [0, 1], 2).astype(np.int64)
-    return Classes(("p ≥ 0.9", "p 0.5–0.9", "p < 0.5"), PALETTE[:3], index)
-
-
-def _by_brightness(atoms: pd.DataFrame) -> Classes | None:
-    """Classes of brightness, or None where there is only one."""
-    if "intensity_class" not in atoms:
-        return None
-    index = atoms["intensity_class"].fillna(-1).to_numpy(np.int64)
-    found = np.unique(index[index >= 0])
-    if len(found) < 2:
-        return None
-    labels = [f"brightness {k + 1}" for k in found]
-    labels[0] += " (weakest)"
-    colours = [PALETTE[k % len(PALETTE)] for k in range(len(found))]
-    place = np.searchsorted(found, index)
-    place = np.where(index >= 0, place, len(found)).astype(np.int64)
-    return Classes((*labels, "unknown"), (*colours, UNKNOWN_COLOUR), place)
-
-
-def median_spacing(atoms: pd.DataFrame) -> float | None:
-    """Return the median distance (px) to the nearest neighbour in one frame, from a sample."""
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    if len(xy) < 2:
-        return None
-    sample = xy[:: max(1, len(xy) // 5000)]
-    return float(np.median(cKDTree(xy).query(sample, k=2)[0][:, 1]))
-
-
-def scale_bar(width: int, pixel_size: float | None) -> tuple[float, str]:
-    """Return the length (px) and the label of a bar of about a fifth of the width."""
-    target = 0.22 * width * (pixel_size or 1.0)
-    power = 10.0 ** np.floor(np.log10(target))
-    length = float(max(step * power for step in (1, 2, 5) if step * power <= target * (1 + 1e-9)))
-    if pixel_size is None:
-        return length, f"{length:g} px"
-    units = (("µm", 1e4), ("nm", 10.0), ("Å", 1.0), ("pm", 0.01))
-    unit, angstrom = next((u for u in units if length >= u[1] * (1 - 1e-9)), units[-1])
-    return length / pixel_size, f"{length / angstrom:.3g} {unit}"
 
 
 def _draw_image(axes: Any, frame: FloatArray, max_side: int) -> None:
@@ -231,6 +141,58 @@ def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
     else:
         axes.scatter(x, y, s=area, c=colours, linewidths=0)
     return int(keep.sum())
+
+
+def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, unit: float) -> None:
+    from matplotlib.collections import LineCollection, PolyCollection
+
+    spacing = (median_spacing(atoms) or 0.0) * zoom
+    if spacing < _LEAST_SPACING:
+        return
+    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    sizes = [len(ring) for ring in net.rings]
+    fill = [ring_colour(size) for size in sizes]
+    outlines = [xy[list(ring)] for ring in net.rings]
+    axes.add_collection(PolyCollection(outlines, facecolors=fill, alpha=0.3, linewidths=0))
+    line = float(np.clip(0.035 * spacing, 0.5, 1.4))
+    ends = xy[net.bonds]
+    # Short of the rings around the atoms, so that the columns stay visible.
+    between = 0.5 * (ends[:, :1] + ends[:, 1:]) + (ends - ends.mean(axis=1, keepdims=True)) * 0.4
+    axes.add_collection(LineCollection(between, colors="#e4edf2", alpha=0.75, linewidths=line))
+    if spacing < 2.4 * unit:
+        return
+    for outline, size, colour in zip(outlines, sizes, fill, strict=True):
+        middle = outline.mean(axis=0)
+        axes.text(*middle, str(size), ha="center", va="center", **_text(unit) | {"color": colour})
+
+
+def _draw_defects(
+    axes: Any, defects: pd.DataFrame, atoms: pd.DataFrame, zoom: float, unit: float
+) -> None:
+    from matplotlib.collections import EllipseCollection
+    from matplotlib.patheffects import withStroke
+
+    around = circles(defects, atoms)
+    known = defects["known"].to_numpy(bool)
+    colours = np.where(known, KNOWN_COLOUR, UNNAMED_COLOUR)
+    for colour, line in (("#000000a0", 3.2), (colours, 1.4)):
+        axes.add_collection(
+            EllipseCollection(
+                2 * around[:, 2], 2 * around[:, 2], 0, units="xy", offsets=around[:, :2],
+                offset_transform=axes.transData, facecolors="none", edgecolors=colour,
+                linewidths=line,
+            )
+        )  # fmt: skip
+    dark = [withStroke(linewidth=2.6, foreground=_INK)]
+    order = np.argsort(known, kind="stable")  # what no rule names gets the room first
+    names = [_drawable(str(name)) for name in defects["name"]]
+    boxes = place_names([names[i] for i in order], around[order], unit / zoom)
+    for row, box in zip(order, boxes, strict=True):
+        if box is not None:
+            axes.text(
+                box[0], box[1], names[row], ha="left", va="bottom", path_effects=dark,
+                clip_on=True, **_text(unit) | {"color": colours[row]},
+            )  # fmt: skip
 
 
 def _draw_scale_bar(figure: Any, bar: tuple[float, str], zoom: float, unit: float) -> None:

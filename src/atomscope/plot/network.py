@@ -1,0 +1,177 @@
+"""What is drawn over the atoms of a frame: bonds, rings unlike the host's, defects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from atomscope.errors import UsageError
+from atomscope.plot.pixels import median_spacing
+from atomscope.types import FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from atomscope.graph import AtomGraph
+    from atomscope.rules.book import Book
+
+MOST_ATOMS = 20_000  # of a frame whose bonds are drawn: beyond, lines would cover the image
+_COMMON = 0.3  # share of all rings from which on the commonest size is that of a host
+_LONGEST = 16
+_MARGIN = 0.55  # spacings between the outermost atom of a defect and its circle
+_WIDEST = 8.0  # spacings: the circle of a boundary marks its middle
+
+
+def _no_bonds() -> NDArray[np.int64]:
+    return np.zeros((0, 2), dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """Bonds and odd rings of one frame; atoms are rows of its table.
+
+    Attributes:
+        bonds: Pairs of bonded atoms, shape (B, 2).
+        rings: Atoms of each ring of another size than the commonest, in order.
+    """
+
+    bonds: NDArray[np.int64] = field(default_factory=_no_bonds)
+    rings: tuple[tuple[int, ...], ...] = ()
+
+
+def network(
+    atoms: pd.DataFrame,
+    *,
+    host: str | None = None,
+    shape: tuple[int, int] | None = None,
+    pixel_size: float | None = None,
+) -> Network:
+    """Return bonds and odd rings of one frame, none where there are more than `MOST_ATOMS`.
+
+    Args:
+        atoms: Rows of the atoms table that belong to one frame; positions that are not finite
+            are left out.
+        host: Rule book whose longest bonds count, or None for those of the elements.
+        shape: Height and width of the frame in px.
+        pixel_size: Å per px.
+    """
+    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
+    if not 2 <= len(rows) <= MOST_ATOMS:
+        return Network()
+    graph = _sheet(atoms.iloc[rows], host, shape, pixel_size)
+    if graph is None:
+        return Network()
+    whole, sheet = graph
+    return Network(rows[whole.bonds], _odd_rings(sheet, rows))
+
+
+def circles(defects: pd.DataFrame, atoms: pd.DataFrame) -> FloatArray:
+    """Return x, y and radius (px) of a circle around each defect of one frame, shape (D, 3).
+
+    Args:
+        defects: Rows of the defects table that belong to the frame.
+        atoms: Rows of the atoms table that belong to it.
+    """
+    spacing = median_spacing(atoms) or 20.0
+    place = dict(zip(atoms["atom"].tolist(), range(len(atoms)), strict=True))
+    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    centres = defects[["x_px", "y_px"]].to_numpy(float)
+    radii = np.zeros(len(defects))
+    for number, (centre, words) in enumerate(zip(centres, defects["atoms"], strict=True)):
+        away = xy[members(words, place)] - centre
+        radii[number] = np.hypot(*away.T).max(initial=0.3 * spacing)
+    radii = np.minimum(radii + _MARGIN * spacing, _WIDEST * spacing)
+    return np.column_stack([centres, radii])
+
+
+def members(words: str, place: dict[int, int]) -> list[int]:
+    """Return the rows of atoms whose numbers stand in a text, leaving out unknown ones."""
+    numbers = (int(word) for word in str(words or "").split() if word.isdigit())
+    return [place[number] for number in numbers if number in place]
+
+
+def place_names(
+    names: list[str], around: FloatArray, unit: float
+) -> list[tuple[float, float] | None]:
+    """Return the lower left corner (px) of each name, over or under its circle; None without room.
+
+    Args:
+        names: What is to be written, the most important first.
+        around: x, y and radius (px) of the circles, shape (D, 3).
+        unit: Half a line of text in px.
+    """
+    height = 2.4 * unit
+    taken = np.zeros((0, 4))
+    found: list[tuple[float, float] | None] = []
+    for name, (x, y, radius) in zip(names, around, strict=True):
+        width = 1.25 * unit * len(name)
+        found.append(None)
+        for bottom in (y - radius, y + radius + height):
+            left = x - width / 2
+            box = np.array([left, bottom - height, left + width, bottom])
+            apart = (box[:2] >= taken[:, 2:]).any(1) | (box[2:] <= taken[:, :2]).any(1)
+            if apart.all():
+                taken = np.vstack([taken, box])
+                found[-1] = (left, bottom)
+                break
+    return found
+
+
+def _sheet(
+    atoms: pd.DataFrame,
+    host: str | None,
+    shape: tuple[int, int] | None,
+    pixel_size: float | None,
+) -> tuple[AtomGraph, AtomGraph] | None:
+    """All bonds, and those without what lies on top of a sheet; None where there can be none."""
+    from atomscope.graph import connect
+
+    book = _book(host)
+    try:
+        if book is not None:
+            return _by_book(atoms, book, shape, pixel_size)
+        graph = connect(atoms, shape=shape, pixel_size=pixel_size)
+    except UsageError:  # words that are no elements, or all atoms in one place
+        try:
+            graph = connect(atoms.assign(species=""), shape=shape, pixel_size=pixel_size)
+        except UsageError:
+            return None
+    return graph, graph
+
+
+def _book(host: str | None) -> Book | None:
+    from atomscope.rules.book import load, names
+
+    return load(host) if host in names() else None  # a user's own rules are not at hand here
+
+
+def _by_book(
+    atoms: pd.DataFrame, book: Book, shape: tuple[int, int] | None, pixel_size: float | None
+) -> tuple[AtomGraph, AtomGraph]:
+    from atomscope.rules.host import words_of
+    from atomscope.rules.network import bonded, on_top
+
+    species = words_of(atoms, book)
+    graph = bonded(atoms, species, book, shape, pixel_size)
+    if book.sense != "rings":
+        return graph, graph
+    foreign = (species != "") & ~np.isin(species, list(book.host))
+    flat = ~on_top(graph, foreign, book.coordination)
+    return graph, graph.keep(flat[:, None] & flat[graph.neighbours])
+
+
+def _odd_rings(sheet: AtomGraph, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
+    from atomscope.graph import rings
+
+    found = rings(sheet, longest=_LONGEST)
+    if len(found) == 0:
+        return ()
+    counts = np.bincount(found.size)
+    if counts.max() < _COMMON * len(found):
+        return ()
+    odd = np.flatnonzero(found.size != counts.argmax())
+    return tuple(tuple(rows[found.members[r, : found.size[r]]].tolist()) for r in odd)
