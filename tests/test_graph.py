@@ -382,12 +382,24 @@ def test_bond_probability_is_the_share_of_repetitions() -> None:
     for (i, j), p in zip(graph.bonds, graph.bond_p[graph.slots], strict=True):
         share = np.mean(np.hypot(*(drawn[:, i] - drawn[:, j]).T) < 1.75)
         assert p == pytest.approx(share, abs=0.02)
-    likely = connect(table)
+    likely = connect(table, least_p=0.5)
     assert bond_set(likely) == {
         (int(i), int(j))
         for (i, j), p in zip(graph.bonds, graph.bond_p[graph.slots], strict=True)
         if p >= 0.5
     }
+
+
+def test_errors_that_are_known_save_bonds() -> None:
+    """Where noise stretches bonds over the limit, knowing the noise keeps nearly all of them."""
+    rng = np.random.default_rng(8)
+    xy = lattice("honeycomb", edge=100.0)
+    true = bond_set(connect(in_angstrom(xy, species="C")))
+    noisy = xy + rng.normal(0, 0.1, xy.shape)
+    strict = bond_set(connect(in_angstrom(noisy, species="C")))
+    known = bond_set(connect(in_angstrom(noisy, species="C", x_err=0.1, y_err=0.1)))
+    assert len(strict ^ true) > 0.005 * len(true)
+    assert len(known ^ true) < 0.1 * len(strict ^ true)
 
 
 @pytest.fixture(scope="module")
@@ -555,7 +567,13 @@ def test_tables_that_cannot_be(table: pd.DataFrame, message: str) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"pixel_size": 0.0}, {"pixel_size": np.nan}, {"max_neighbours": 0}, {"least_p": 0.0}],
+    [
+        {"pixel_size": 0.0},
+        {"pixel_size": np.nan},
+        {"max_neighbours": 0},
+        {"least_p": 0.0},
+        {"least_p": 0.6},
+    ],
 )
 def test_options_that_cannot_be(options: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from scipy.spatial import ConvexHull, QhullError, cKDTree
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from atomscope.errors import UsageError
 from atomscope.graph.atomgraph import AtomGraph, Bools, Floats, Ints, pack, spread_along, twins
@@ -26,7 +26,7 @@ def connect(
     shape: tuple[int, int] | None = None,
     pixel_size: float | None = None,
     max_neighbours: int = 8,
-    least_p: float = 0.5,
+    least_p: float = 0.05,
 ) -> AtomGraph:
     """Find the bonds between the atoms of one frame.
 
@@ -42,7 +42,9 @@ def connect(
             at their convex hull.
         pixel_size: Å per px, for tables without `x` and `y`.
         max_neighbours: Of each atom at most so many nearest ones are looked at.
-        least_p: Pairs are bonded from this probability on; 0.5 are those within the longest bond.
+        least_p: A pair that is longer than the rules allow, but within the first shell of the
+            lattice, is bonded where errors of position account for it: where the probability
+            that its true distance is allowed is at least this. 0.5 holds all to the rules.
 
     Returns:
         The graph, its atoms in the order of the table; without bonds where there are fewer than
@@ -54,8 +56,8 @@ def connect(
     """
     if max_neighbours < 1:
         raise UsageError(f"max_neighbours {max_neighbours}: expected 1 or more.")
-    if not 0 < least_p <= 1:
-        raise UsageError(f"least_p {least_p}: expected a probability above 0.")
+    if not 0 < least_p <= 0.5:
+        raise UsageError(f"least_p {least_p}: expected a probability above 0, at most 0.5.")
     rules = rules_of(rules)
     _check_one_frame(atoms)
     xy, errors, unit, pixel = _positions(atoms, pixel_size)
@@ -71,7 +73,7 @@ def connect(
     pairs = row * step, near[::step][row, column]
     window = windows(species, rules, shell, pairs, unit == "Å")
     distance, near = distance[:, :max_neighbours], near[:, :max_neighbours]
-    mask, neighbours, vectors, bond_p = _bonds(xy, errors, distance, near, window, least_p)
+    mask, neighbours, vectors, bond_p = _bonds(xy, errors, distance, near, window, shell, least_p)
     reach = window.reach
     border = _near_hull(xy, reach) if shape is None else _near_frame(xy, reach, shape, pixel)
     return AtomGraph(xy, species, neighbours, mask, vectors, bond_p, errors, border, unit)
@@ -172,20 +174,22 @@ def _nearest(xy: Floats, count: int) -> tuple[Floats, Ints]:
 
 
 def _bonds(
-    xy: Floats, errors: Floats, distance: Floats, near: Ints, window: Windows, least_p: float
+    xy: Floats,
+    errors: Floats,
+    distance: Floats,
+    near: Ints,
+    window: Windows,
+    shell: float,
+    least_p: float,
 ) -> tuple[Bools, Ints, Floats, Floats]:
     """Mask, neighbours, vectors and probabilities, neighbours sorted by angle."""
     longest = window.longest[window.code[:, None], window.code[near]]
-    # Beyond this no error brings a pair to the least probability.
-    blur = np.hypot(*errors.T)
-    slack = max(-float(ndtri(least_p)), 0.0) * (blur.max() + blur)
-    atom, column = np.nonzero((distance <= longest + slack[:, None]) & (longest > 0))
-    other, longest = near[atom, column], longest[atom, column]
+    atom, column = np.nonzero((distance <= np.maximum(longest, shell)) & (longest > 0))
+    other, room = near[atom, column], (longest - distance)[atom, column]
     sigma = spread_along(xy[other] - xy[atom], errors[atom], errors[other])
-    room = longest - distance[atom, column]
     score = np.divide(room, sigma, out=np.where(room >= 0, np.inf, -np.inf), where=sigma > 0)
     p = ndtr(score)
-    likely = p >= least_p
+    likely = (room >= 0) | (p >= least_p)
     mask, neighbours, bond_p = _padded(len(xy), atom[likely], other[likely], p[likely])
     vectors = np.where(mask[..., None], xy[neighbours] - xy[:, None], 0.0)
     angle = np.arctan2(vectors[..., 1], vectors[..., 0])
