@@ -21,6 +21,7 @@ DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bri
 CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
+BRIGHTEST = 99.5  # percentile: brighter pixels are cut off for a second look
 LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
 MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
@@ -77,12 +78,21 @@ def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
         frame: Finite values, bright atoms, shape (y, x).
         pixel_size: Å per px of the input, or None.
     """
-    scale = measure(frame)
+    scale = _scale(frame)
     if scale.spacing is not None and scale.order >= REPEATS:
         best = _best_trial(model, frame, scale.spacing, scale.sigma)
         if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
             return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
+
+
+def _scale(frame: Frame) -> Scale:
+    """Measure the scale; where a few very bright atoms hide a lattice, without their height."""
+    scale = measure(frame)
+    if scale.order >= CLEARLY:
+        return scale
+    flat = measure(np.minimum(frame, np.float32(np.percentile(frame, BRIGHTEST))))
+    return flat if flat.order >= CLEARLY else scale
 
 
 def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:

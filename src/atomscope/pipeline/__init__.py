@@ -17,7 +17,7 @@ from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
-from atomscope.pipeline.zoo import detector_for, labelled
+from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
@@ -169,8 +169,10 @@ def analyze(
         size, remarks = measured(crystal, lattices, image.pixel_size, image.name)
         image = image.with_pixel_size(size)
     atoms = _in_angstrom(atoms, image.pixel_size)
-    atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent)
     atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
+    hosts = crystal.elements if crystal else species_of(zoo["model"], atoms)
+    atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent, hosts)
+    atoms = told(zoo["model"], atoms)
     if plan.detect.periodic:
         defects = with_vacancies(defects, image, atoms, lattices)
     started = time.perf_counter()
@@ -219,7 +221,12 @@ def _lattices(
 
 
 def _identified(
-    atoms: pd.DataFrame, lattices: Lattices, image: Image, plan: Recipe, spent: dict[str, float]
+    atoms: pd.DataFrame,
+    lattices: Lattices,
+    image: Image,
+    plan: Recipe,
+    spent: dict[str, float],
+    hosts: tuple[str, ...],
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]:
     """Fill sublattices and species; adds the seconds to `spent`."""
     if plan.identify is None:
@@ -236,7 +243,7 @@ def _identified(
                 "not rise with the atomic number in a known way.",
             ),
         )
-    found = study(atoms, elements=elements, lattices=lattices)
+    found = study(atoms, elements=elements, lattices=lattices, hosts=hosts)
     spent["identify"] = time.perf_counter() - started
     return found.atoms, found.facts, (*doubts, *found.warnings)
 

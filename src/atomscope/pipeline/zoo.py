@@ -11,7 +11,7 @@ import pandas as pd
 from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, label_frame
-from atomscope.models.store import Model, load, names
+from atomscope.models.store import Model, load, names, read_card
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 SQUARE, HEXAGONAL = 90.0, 120.0
 DEGREES = 4.0  # how far an angle may be off: drift and scan errors
+_COMMON = 0.2  # share of the atoms that a class of the host has at least
 STRETCH = 1.08  # and the ratio of two equal edges
 
 
@@ -143,10 +144,7 @@ def labelled(
 def label_all(
     image: Image, atoms: pd.DataFrame, model: Model, view: View
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the table with label and label_p filled, and the table of empty sites.
-
-    Where a class says what a column is made of and nothing else does, species follows.
-    """
+    """Return the table with label and label_p filled, and the table of empty sites."""
     tables, empty = [], []
     for index in range(image.n_frames):
         rows = atoms[atoms["frame"] == index]
@@ -158,15 +156,30 @@ def label_all(
 
 
 def _labelled(rows: pd.DataFrame, found: Labels, model: Model) -> pd.DataFrame:
-    classes = model.card.classes
-    names = np.array([*(c.name for c in classes), ""], dtype=object)[found.label]
-    species = np.array([*(c.species for c in classes), ""], dtype=object)[found.label]
-    told = (species != "") & (rows["species"].to_numpy() == "") & (found.p >= 0.5)
-    return rows.assign(
-        label=names,
-        label_p=found.p,
-        species=np.where(told, species, rows["species"]),
-        species_p=np.where(told, found.p, rows["species_p"]),
+    names = np.array([*(c.name for c in model.card.classes), ""], dtype=object)
+    return rows.assign(label=names[found.label], label_p=found.p)
+
+
+def species_of(name: str | None, atoms: pd.DataFrame) -> tuple[str, ...]:
+    """Species of the classes that a fair part of the atoms have, as the model's card says."""
+    if name is None or len(atoms) == 0:
+        return ()
+    share = atoms["label"].value_counts(normalize=True)
+    common = [c for c in read_card(name)[0].classes if share.get(c.name, 0.0) > _COMMON]
+    return tuple(c.species for c in common if c.species)
+
+
+def told(name: str | None, atoms: pd.DataFrame) -> pd.DataFrame:
+    """Fill species from labels where a class says what a column is and nothing else does."""
+    if name is None:
+        return atoms
+    meant = {c.name: c.species for c in read_card(name)[0].classes if c.species}
+    species = np.array([meant.get(str(label), "") for label in atoms["label"]], dtype=object)
+    unknown = atoms["species"].to_numpy(object) == ""
+    fill = unknown & (species != "") & (atoms["label_p"].to_numpy(float) >= 0.5)
+    return atoms.assign(
+        species=np.where(fill, species, atoms["species"]),
+        species_p=np.where(fill, atoms["label_p"], atoms["species_p"]),
     )
 
 

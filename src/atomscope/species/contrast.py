@@ -9,7 +9,7 @@ probability, so that what cannot be known stays unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -26,9 +26,12 @@ _OFFSET = 0.06  # relative standard deviation of a class from the power law
 # that is there otherwise once in 2. A class of something not named turns up once in 10; images are
 # made of what is named for the most part.
 _ABSENT, _ABSENT_FORMULA, _NAMELESS, _NAMELESS_SHARE = np.log(20.0), np.log(2.0), np.log(10.0), 12.0
+_ELSEWHERE = 12.0  # against a commonest column that is not of the host, where the host is known
+_PART = 0.15  # of the atoms: fewer are no sublattice of their own
 _RARE = 0.002  # share that is expected of a formula without a class
 _OWN = 0.9  # chance that an atom is what is named for want of a class, and not out of place
 _SOME = 0.5  # atoms
+_SEEN = 3.0  # standard errors: an atom with less may be none, and speaks for no element
 _CLOSE = 8.0  # in log odds: namings farther below the best are dropped
 _MOST = 50  # namings that are worked out
 
@@ -77,21 +80,32 @@ class _Law:
         return float(np.exp(self.factor) * formula.strength(self.exponent)), float(variance**0.5)
 
 
-def name_classes(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Naming:
+def name_classes(
+    data: Data, free: Mixture, formulas: Sequence[Formula], hosts: Collection[int] = ()
+) -> Naming:
     """Name atoms by their brightness.
 
     Args:
         data: All atoms.
         free: Classes fitted without names, ascending.
         formulas: What the columns may be.
+        hosts: Which of them the commonest columns of each sublattice are, where it is known.
     """
     share = free.posterior(data)
     weight = share[:, :-1].mean(axis=0)
     error = 1 / np.sqrt(np.maximum(_information(data, free, share), 1e-12))
-    maps = [(_cost(m, free.mean, error, weight, formulas), m) for m in _maps(weight, formulas)]
+    common = _commonest(data, share) if hosts else []
+    maps = [
+        (
+            _cost(m, free.mean, error, weight, formulas)
+            + _ELSEWHERE * sum(int(m[k]) not in hosts for k in common),
+            m,
+        )
+        for m in _maps(weight, formulas)
+    ]
     maps.sort(key=lambda pair: pair[0])
     maps = [m for m in maps[:_MOST] if m[0] < maps[0][0] + 2 * _CLOSE]
-    odd = data.take(share[:, -1] > 0.5)
+    odd = data.take((share[:, -1] > 0.5) & (data.y > _SEEN * data.error))
     found = [_with_names(data, free, error, formulas, which) for _, which in maps]
     score = np.array(
         [
@@ -109,6 +123,13 @@ def name_classes(data: Data, free: Mixture, formulas: Sequence[Formula]) -> Nami
     mean = mixture.mean[_columns(which, len(formulas))]
     rivals = tuple(sorted((float(c) for c in chance), reverse=True))
     return Naming(p, law.exponent, mean, which, rivals)
+
+
+def _commonest(data: Data, share: Floats) -> list[int]:
+    """The commonest class of each sublattice that holds a fair part of the atoms."""
+    of_group = np.array([share[data.group == g, :-1].sum(axis=0) for g in range(data.groups)])
+    large = of_group.sum(axis=1) > _PART * len(data.y)
+    return sorted({int(row.argmax()) for row in of_group[large]})
 
 
 def decided(p: Floats, least: float) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,8 +67,12 @@ def study(
     *,
     elements: str | Sequence[str] = (),
     lattices: Lattices | None = None,
+    hosts: Collection[str] = (),
 ) -> Study:
-    """Do what `identify` does, and tell how it came about."""
+    """Do what `identify` does, and tell how it came about.
+
+    `hosts` are those of the elements that the undisturbed columns are, where this is known.
+    """
     formulas = parse(elements)
     missing = [name for name in ("x_px", "y_px") if name not in atoms]
     if missing:
@@ -94,7 +98,8 @@ def study(
     }
     if not formulas:
         return Study(table, facts)
-    naming = name_classes(levels.data, levels.free, formulas)
+    of_host = [k for k, formula in enumerate(formulas) if formula.text in hosts]
+    naming = name_classes(levels.data, levels.free, formulas, of_host)
     table = _named(table, levels, naming, formulas)
     facts |= _composition(table, levels, naming, formulas)
     return Study(table, facts, doubt_lines(levels, naming, formulas))
