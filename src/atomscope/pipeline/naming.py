@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform
@@ -16,7 +17,7 @@ from atomscope.lattice import Lattice
 from atomscope.pipeline.frames import refined
 from atomscope.recipe import Recipe
 from atomscope.rules import name_defects
-from atomscope.rules.joint import Joint, reconcile
+from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
 
@@ -30,14 +31,18 @@ class Evidence:
     vetoed: list[dict[str, float]] = field(default_factory=list)
     recalled: list[dict[str, float]] = field(default_factory=list)
 
-    def add(self, joint: Joint) -> None:
-        """Keep what one frame gave."""
-        self.vetoed += _places(joint.vetoed)
-        self.recalled += _places(joint.recalled)
+    def add(self, vetoed: pd.DataFrame, atoms: pd.DataFrame) -> None:
+        """Keep what one frame gave: rows that were taken out, and the table that is left."""
+        self.vetoed += _places(vetoed[~_recalled(vetoed)])
+        self.recalled += _places(atoms[_recalled(atoms)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"vetoed": self.vetoed, "recalled": self.recalled}
+
+
+def _recalled(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    return rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
 
 
 def _places(rows: pd.DataFrame) -> list[dict[str, float]]:
@@ -69,11 +74,17 @@ def reconciled(
         index = int(str(frame))
         candidates = weak_of.get(index, weak.iloc[:0])
         joint = reconcile(rows, candidates, lattices.get(index), image.frame_shape)
-        evidence.add(joint)
         table = joint.atoms
         if len(joint.vetoed) or len(joint.recalled):
             table = _again(image, index, table, plan, view)
             fitted |= fit_lattices(table)
+        dim = too_dim(table, fitted.get(index))
+        gone = pd.concat([joint.vetoed, table[dim]])
+        if dim.any():
+            table = table[~dim].reset_index(drop=True)
+            table["atom"] = range(len(table))
+            fitted |= fit_lattices(table)
+        evidence.add(gone, table)
         tables.append(table)
     if not tables:
         return atoms, lattices, evidence.to_dict()

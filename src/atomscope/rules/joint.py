@@ -14,12 +14,13 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.lattice import Lattice, empty_sites
-from atomscope.rules.findings import Floats, Ints
+from atomscope.rules.findings import Bools, Floats
 
 TOO_NEAR = 0.6  # spacings between neighbours: no two atoms of one kind stand so near
 _ON_SITE = 0.35  # spacings: a candidate so near to an empty site is the atom of it
 _TAKEN = 100.0  # odds for a site of a host to be taken: one vacancy in a hundred is a bad crystal
 _LEAST = 0.5
+_SHOWN, _TRACE = 0.45, 0.15  # of the brightness of a sublattice
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def reconcile(
     return Joint(atoms, rows[out].reset_index(drop=True), back)
 
 
-def _intruders(rows: pd.DataFrame, xy: Floats, lattice: Lattice) -> Ints:
+def _intruders(rows: pd.DataFrame, xy: Floats, lattice: Lattice) -> Bools:
     """Atoms of no site, too near to another one, that the picture does not insist on."""
     out = np.zeros(len(rows), dtype=bool)
     p = rows["p"].to_numpy(float)
@@ -97,6 +98,32 @@ def _missed(
     chosen = np.unique(nearest[good])
     back = weak.iloc[chosen]
     return back.assign(p=posterior(back["p"].to_numpy(float)), flags="recalled")
+
+
+def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
+    """Atoms whose fit holds too little brightness for their sublattice, shape (N,).
+
+    A network that knows lattices sees a little of an atom on every site. What was brought back must
+    show at least `_SHOWN` of what others on its sublattice do, and the detector's own atoms
+    `_TRACE` of it, five standard errors below them.
+
+    Args:
+        rows: Refined atoms of one frame; 'recalled' in flags marks those brought back.
+        lattice: Of these rows.
+    """
+    bright = rows["intensity"].to_numpy(float)
+    error = rows["intensity_err"].to_numpy(float)
+    recalled = rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
+    if lattice is None:
+        return recalled
+    typical = np.full(len(rows), np.nanmedian(bright))
+    for site in range(len(lattice.basis)):
+        here = lattice.sublattice == site
+        if np.isfinite(bright[here]).any():
+            typical[here] = np.nanmedian(bright[here])
+    dark = ~(bright >= _SHOWN * typical)
+    trace = (bright < _TRACE * typical) & (typical - bright > 5 * error) & lattice.member
+    return np.asarray((recalled & dark) | trace)
 
 
 def odds(p: Floats | float) -> Floats:
