@@ -17,6 +17,7 @@ from atomscope.report import charts
 from atomscope.report.composition import composition
 from atomscope.report.defects import kinds
 from atomscope.report.layers import add_layers
+from atomscope.report.motifs import gallery
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
 from atomscope.report.viewer import (
     MAX_ATOMS,
@@ -90,6 +91,7 @@ def write_report(
         "classes": _legend(classes),
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
         "kinds": kinds(defects, image) if len(defects) else None,
+        "motifs": gallery(image, atoms, defects, host),
         "has_bonds": layers.settings["bond_starts"][-1] > 0,
         "last_frame": len(pictures.frames) - 1,
         "pictures": pictures.uris,

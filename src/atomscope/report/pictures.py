@@ -63,9 +63,17 @@ def _encode_all(image: Image, frames: tuple[int, ...], factor: int) -> tuple[str
         # The frames are alike: give up as soon as this pace breaks the budget.
         if factor < max(height, width) and total > MAX_BYTES * max(done / len(frames), 0.02):
             return None
-        kind = "png" if lossless else "jpeg"
-        uris.append(f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}")
+        uris.append(_uri(data, "png" if lossless else "jpeg"))
     return tuple(uris)
+
+
+def data_uri(frame: FloatArray) -> str:
+    """Return one small frame as a PNG inside a data URI."""
+    return _uri(_encode(frame, True), "png")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _encode(frame: FloatArray, lossless: bool) -> bytes:
