@@ -523,6 +523,8 @@ def test_rules_that_cannot_be(rules: object, message: str) -> None:
     with pytest.raises(UsageError, match=message) as error:
         connect(in_angstrom(HEXAGON, species="C"), rules)
     assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=message):
+        connect(in_px(np.zeros((0, 2))), rules)
 
 
 def test_tables_without_bonds() -> None:

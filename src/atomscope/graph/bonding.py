@@ -47,19 +47,14 @@ def connect(
             that its true distance is allowed is at least this. 0.5 holds all to the rules.
 
     Returns:
-        The graph, its atoms in the order of the table; without bonds where there are fewer than
-        two atoms.
+        The graph, its atoms in the order of the table.
 
     Raises:
         UsageError: More than one frame, positions that are missing or not finite, all atoms in
             one place, a species that is no formula, or an option that cannot be.
     """
-    if max_neighbours < 1:
-        raise UsageError(f"max_neighbours {max_neighbours}: expected 1 or more.")
-    if not 0 < least_p <= 0.5:
-        raise UsageError(f"least_p {least_p}: expected a probability above 0, at most 0.5.")
+    _check(atoms, max_neighbours, least_p)
     rules = rules_of(rules)
-    _check_one_frame(atoms)
     xy, errors, unit, pixel = _positions(atoms, pixel_size)
     species = _species(atoms)
     if len(xy) < 2:
@@ -68,18 +63,18 @@ def connect(
     shell = shell_radius(distance)
     if shell <= 0:
         raise UsageError(f"atoms: all {len(xy)} are in one place; expected positions that differ.")
-    step = max(1, len(xy) // _SAMPLE)
-    row, column = np.nonzero(distance[::step] <= shell)
-    pairs = row * step, near[::step][row, column]
-    window = windows(species, rules, shell, pairs, unit == "Å")
+    window = windows(species, rules, shell, _some_pairs(distance, near, shell), unit == "Å")
     distance, near = distance[:, :max_neighbours], near[:, :max_neighbours]
     mask, neighbours, vectors, bond_p = _bonds(xy, errors, distance, near, window, shell, least_p)
-    reach = window.reach
-    border = _near_hull(xy, reach) if shape is None else _near_frame(xy, reach, shape, pixel)
+    border = _border(xy, window.reach, shape, pixel)
     return AtomGraph(xy, species, neighbours, mask, vectors, bond_p, errors, border, unit)
 
 
-def _check_one_frame(atoms: pd.DataFrame) -> None:
+def _check(atoms: pd.DataFrame, max_neighbours: int, least_p: float) -> None:
+    if max_neighbours < 1:
+        raise UsageError(f"max_neighbours {max_neighbours}: expected 1 or more.")
+    if not 0 < least_p <= 0.5:
+        raise UsageError(f"least_p {least_p}: expected a probability above 0, at most 0.5.")
     if not isinstance(atoms, pd.DataFrame):
         raise UsageError(f"atoms: {type(atoms).__name__}; expected a table (pandas.DataFrame).")
     if "frame" in atoms and atoms["frame"].nunique() > 1:
@@ -173,6 +168,13 @@ def _nearest(xy: Floats, count: int) -> tuple[Floats, Ints]:
     )
 
 
+def _some_pairs(distance: Floats, near: Ints, radius: float) -> tuple[Ints, Ints]:
+    """Both atoms (P,), (P,) of pairs within a radius, of a sample of the atoms."""
+    step = max(1, len(distance) // _SAMPLE)
+    row, column = np.nonzero(distance[::step] <= radius)
+    return row * step, near[::step][row, column]
+
+
 def _bonds(
     xy: Floats,
     errors: Floats,
@@ -214,7 +216,10 @@ def _padded(count: int, atom: Ints, other: Ints, p: Floats) -> tuple[Bools, Ints
     return mask, neighbours, bond_p
 
 
-def _near_frame(xy: Floats, reach: Floats, shape: tuple[int, int], pixel: float | None) -> Bools:
+def _border(xy: Floats, reach: Floats, shape: tuple[int, int] | None, pixel: float | None) -> Bools:
+    """Where the frame ends within reach (N,) of an atom."""
+    if shape is None:
+        return _near_hull(xy, reach)
     if pixel is None:
         raise UsageError("shape is in px and positions are in Å: give pixel_size as well.")
     height, width = shape
