@@ -262,7 +262,8 @@ def test_chain_finds_its_rates_and_errors(rng: np.random.Generator) -> None:
     chain = smooth(np.where(wrong, 1 - state, state), np.full(3000, 0.1), 2)
     assert (chain.state == state).mean() > 0.98
     assert chain.error == pytest.approx(0.05, abs=0.015)
-    assert chain.changes[0, 1] + chain.changes[1, 0] == pytest.approx(60, rel=0.3)
+    true = int((np.diff(state) != 0).sum())
+    assert chain.changes[0, 1] + chain.changes[1, 0] == pytest.approx(true, rel=0.2)
     misread = smooth(wrong.astype(np.int64), np.full(3000, 0.05), 2)
     assert (misread.state == 0).all()
 
@@ -313,7 +314,7 @@ def test_a_frame_twice_and_a_frame_of_another_size() -> None:
         (pd.DataFrame({"x_px": [0.0], "y_px": [0.0]}), "no column frame"),
         (frame_of([(1.0, 1.0), (5.0, 5.0)], 0).assign(atom=3), "atom 3 twice"),
         (frame_of([(1.0, 1.0)], 0).assign(frame="a"), "no number"),
-        (frame_of([(1.0, 1.0)], 0).assign(x_px="a"), "cannot be read"),
+        (frame_of([(1.0, 1.0)], 0).assign(x_px="a"), "cannot be read as numbers"),
     ],
 )
 def test_bad_tables_end_in_one_line(table: pd.DataFrame, says: str) -> None:

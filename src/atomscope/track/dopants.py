@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.special import logsumexp
 
 from atomscope.track.log import Log
 from atomscope.track.motion import Bools, Floats, Ints
@@ -230,18 +229,20 @@ def _posterior(evidence: Floats, near: Ints, weight: Floats) -> Floats:
     """Forward-backward over places and 'not there' (last column), shape (F, n + 1)."""
     frames, n = evidence.shape
     full = np.column_stack([evidence, np.zeros(frames)])
+    full = np.exp(full - full.max(axis=1, keepdims=True))
+    chance, jump, gone = np.exp(weight), np.exp(_JUMP), np.exp(_GONE)
 
     def spread(state: Floats) -> Floats:
-        here = logsumexp(state[:n][near] + weight, axis=1)
-        every = logsumexp(state[:n])
-        far = np.logaddexp(every + _JUMP, state[n] + _GONE)
-        return np.append(np.logaddexp(here, far), np.logaddexp(state[n], every + _GONE))
+        every, absent = state[:n].sum(), state[n]
+        here = (state[near] * chance).sum(axis=1) + every * jump + absent * gone
+        return np.append(here, absent + every * gone)
 
-    forward, backward = np.empty_like(full), np.zeros_like(full)
-    forward[0] = full[0] + np.append(np.full(n, _GONE / 3), 0.0)
+    forward, backward = np.empty_like(full), np.ones_like(full)
+    forward[0] = full[0] * np.append(np.full(n, np.exp(_GONE / 3)), 1.0)
     for t in range(1, frames):
-        forward[t] = spread(forward[t - 1]) + full[t]
+        forward[t] = spread(forward[t - 1] / forward[t - 1].sum()) * full[t]
     for t in range(frames - 2, -1, -1):
-        backward[t] = spread(backward[t + 1] + full[t + 1])
-    both = forward + backward
-    return np.asarray(np.exp(both - logsumexp(both, axis=1)[:, None]))
+        backward[t] = spread(backward[t + 1] * full[t + 1])
+        backward[t] /= backward[t].sum()
+    both = forward * backward
+    return np.asarray(both / both.sum(axis=1, keepdims=True))

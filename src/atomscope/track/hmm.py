@@ -16,7 +16,7 @@ _ROUNDS = 30
 _SETTLED = 1e-3  # relative change of the log-likelihood at which the fit ends
 _WEIGHT = 20.0  # readings that the stated share of misread frames counts for
 _CHANGES = 0.5  # switches that are assumed to have been seen from each state
-_PROOF = 3.0  # log of the likelihood ratio that shows that there are switches at all
+_PROOF = 5.0  # log of the likelihood ratio that shows that there are switches at all
 _LEAST = 1e-3  # smallest share of misread frames
 
 

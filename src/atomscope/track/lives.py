@@ -16,6 +16,7 @@ from atomscope.track.motion import Bools, Floats, Ints
 _LEAVE = 1e-4  # chance in each frame that an atom is knocked out, before anything is seen
 _COME = 1e-3  # that an empty place is filled
 _RUN = 2  # misses in a row from which on a place is looked at
+_AT_ONCE = 2000  # places that are worked on together
 _SHARE = 0.4  # least share of hits in the life of an atom
 _HITS = 3  # least hits of an atom, in a movie that is long enough
 
@@ -55,12 +56,13 @@ def find_lives(log: Log, merged: Ints) -> Lives:
     starts = np.flatnonzero(np.diff(merged[order], prepend=-1))
     parts = np.split(order, starts[1:]) if len(order) else []
     doubtful = [part for part in parts if _longest_run(~hit[part]) >= _RUN]
-    miss = float(np.clip((~hit).mean() if len(hit) else 0.1, 0.005, 0.5))
-    false = 0.02
+    miss, false = float(np.clip((~hit).mean() if len(hit) else 0.1, 0.005, 0.5)), 0.02
     for _ in range(3):
-        seen = misses = 0.0
-        for part in doubtful:
-            occupied[part] = _smooth(hit[part], miss, false)
+        for k in range(0, len(doubtful), _AT_ONCE):
+            some = doubtful[k : k + _AT_ONCE]
+            entry = np.concatenate(some)
+            column = np.repeat(np.arange(len(some)), [len(part) for part in some])
+            occupied[entry] = _smooth(hit[entry], log.time[entry], column, (miss, false))
         there = occupied > 0.5
         seen, misses = float((there & hit).sum()), float((there & ~hit).sum())
         miss = float(np.clip((misses + 0.5) / (seen + misses + 1.0), 0.005, 0.5))
@@ -76,22 +78,28 @@ def _longest_run(flags: Bools) -> int:
     return int((edges[1::2] - edges[::2]).max())
 
 
-def _smooth(hit: Bools, miss: float, false: float) -> Floats:
-    """Forward-backward: probability in each frame that the place is occupied."""
-    emission = np.where(hit[:, None], [1 - miss, false], [miss, 1 - false])
+def _smooth(hit: Bools, time: Ints, column: Ints, chances: tuple[float, float]) -> Floats:
+    """Forward-backward over all places at once: probability that each is occupied.
+
+    Frames in which a place is out of view say nothing.
+    """
+    miss, false = chances
+    time = time - time.min()
+    emission = np.ones((int(time.max()) + 1, int(column.max()) + 1, 2))
+    emission[time, column] = np.where(hit[:, None], [1 - miss, false], [miss, 1 - false])
     change = np.array([[1 - _LEAVE, _LEAVE], [_COME, 1 - _COME]])
-    forward, backward = np.empty_like(emission), np.ones_like(emission)
-    state = np.array([0.9, 0.1])
+    forward = np.empty_like(emission)
+    state = np.tile([0.9, 0.1], (emission.shape[1], 1))
     for t, seen in enumerate(emission):
         state = (state if t == 0 else state @ change) * seen
-        state /= state.sum()
+        state /= state.sum(axis=1, keepdims=True)
         forward[t] = state
-    state = np.ones(2)
-    for t in range(len(hit) - 2, -1, -1):
-        state = change @ (emission[t + 1] * state)
-        state /= state.sum()
-        backward[t] = state
-    both = forward * backward
+    state = np.ones_like(state)
+    for t in range(len(emission) - 2, -1, -1):
+        state = (emission[t + 1] * state) @ change.T
+        state /= state.sum(axis=1, keepdims=True)
+        forward[t] *= state
+    both = forward[time, column]
     return np.asarray(both[:, 0] / both.sum(axis=1))
 
 

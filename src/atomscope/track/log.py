@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.columns import conform
 from atomscope.errors import UsageError
 from atomscope.track.motion import Bools, Floats, Ints, Motion
 
 Words = NDArray[np.object_]
+
+_STATED = 0.95  # probability where none is stated
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Reading:
     word: Words
     sure: Floats
     p: Floats
+
+    def part(self, rows: tuple[int, int]) -> Reading:
+        """Return the atoms of the rows from the first up to the second, counted anew."""
+        a, b = np.searchsorted(self.row, rows)
+        return Reading(
+            self.row[a:b] - rows[0], self.xy[a:b], self.word[a:b], self.sure[a:b], self.p[a:b]
+        )
 
 
 @dataclass(frozen=True)
@@ -92,37 +100,48 @@ class Log:
         return np.asarray(self.row >= 0)
 
 
-def read_frame(table: pd.DataFrame) -> Reading:
-    """Take what tracking needs out of a table of one frame.
+def read_rows(table: pd.DataFrame) -> Reading:
+    """Take what tracking needs out of a table of one frame or many.
 
     Raises:
-        UsageError: There are no positions, or an atom is given twice.
+        UsageError: There are no positions, a number is none, or an atom is given twice.
     """
     for name in ("x_px", "y_px"):
         if name not in table:
             raise UsageError(f"the table has no column {name}; expected x_px and y_px in px.")
-    try:
-        full = conform(table)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"the table of atoms cannot be read as numbers ({error}).") from error
-    if "atom" in table and full["atom"].duplicated().any():
-        twice = full["atom"][full["atom"].duplicated()].iloc[0]
-        raise UsageError(
-            f"frame {full['frame'].iloc[0]} has atom {twice} twice; expected each number once."
-        )
-    xy = full[["x_px", "y_px"]].to_numpy(float)
+    keys = [name for name in ("frame", "atom") if name in table]
+    if "atom" in keys and table.duplicated(keys).any():
+        twice = table[table.duplicated(keys)].iloc[0]
+        frame = f"frame {twice['frame']:g}" if "frame" in keys else "the frame"
+        raise UsageError(f"{frame} has atom {twice['atom']:g} twice; expected each number once.")
+    xy = np.column_stack([_numbers(table, "x_px"), _numbers(table, "y_px")])
     good = np.flatnonzero(np.isfinite(xy).all(axis=1))
-    species, label = (full[c].fillna("").to_numpy(object)[good] for c in ("species", "label"))
+    species, label = (_words(table, c)[good] for c in ("species", "label"))
     named = species != ""
-    sure = np.where(named, *(full[c].to_numpy(float)[good] for c in ("species_p", "label_p")))
-    p = full["p"].to_numpy(float)[good]
+    sure = np.where(named, *(_numbers(table, c)[good] for c in ("species_p", "label_p")))
+    p = _numbers(table, "p")[good]
     return Reading(
         good,
         xy[good],
         np.where(named, species, label),
-        np.where(np.isfinite(sure), sure, 0.95),
-        np.where(np.isfinite(p), p, 0.95),
+        np.where(np.isfinite(sure), sure, _STATED),
+        np.where(np.isfinite(p), p, _STATED),
     )
+
+
+def _numbers(table: pd.DataFrame, name: str) -> Floats:
+    if name not in table:
+        return np.full(len(table), np.nan)
+    try:
+        return np.asarray(table[name].to_numpy(dtype=np.float64, na_value=np.nan))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"column {name} cannot be read as numbers ({error}).") from error
+
+
+def _words(table: pd.DataFrame, name: str) -> Words:
+    if name not in table:
+        return np.full(len(table), "", dtype=object)
+    return np.asarray(table[name].fillna("").to_numpy(dtype=object))
 
 
 def gather(

@@ -111,11 +111,8 @@ def _rescaled(model: Model, xy: Floats, start: Motion) -> Motion:
     ratio = nearest_spacing(xy) / (model.spacing * np.sqrt(abs(np.linalg.det(start.matrix))))
     if not np.isfinite(ratio) or 0.85 < ratio < 1.18:
         return start
-    middle = xy.mean(axis=0)
-    home = start.to_reference(middle[None])[0]
     matrix = start.matrix * ratio
-    centre = model.xy.mean(axis=0) if not 0.3 < ratio < 3 else home
-    return Motion(matrix, middle - centre @ matrix)
+    return Motion(matrix, xy.mean(axis=0) - model.xy.mean(axis=0) @ matrix)
 
 
 def _fit(model: Model, tree: cKDTree, xy: Floats, start: Motion) -> Motion:

@@ -104,7 +104,9 @@ def pair_states(tracking: Tracking) -> list[States]:
 
 
 def _close_pairs(rows: pd.DataFrame, reach: float) -> set[tuple[int, int]]:
-    pairs = set()
+    pairs: set[tuple[int, int]] = set()
+    if rows["track"].nunique() < 2:
+        return pairs
     for _, group in rows.groupby("frame"):
         number = group["track"].to_numpy()
         xy = group[["x_ref_px", "y_ref_px"]].to_numpy(float)

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
 from atomscope.track.assign import one_to_one
-from atomscope.track.log import Reading, Seen, read_frame
+from atomscope.track.log import Reading, Seen, read_rows
 from atomscope.track.motion import (
     Bools,
     Floats,
@@ -101,8 +101,11 @@ class Tracker:
             UsageError: The frame is not after those before, there are no positions, or an atom
                 is given twice.
         """
-        frame = self._number(table, frame)
-        reading = read_frame(table)
+        return self.take(read_rows(table), self._number(table, frame))
+
+    def take(self, reading: Reading, frame: int) -> Seen:
+        """Do what `add` does with what was read from the table."""
+        self._check(frame)
         code = self._code(reading)
         if not np.isfinite(self.spacing):
             self.spacing = nearest_spacing(reading.xy)
@@ -128,12 +131,14 @@ class Tracker:
             if len(known) > 1:
                 raise UsageError(f"a table of {len(known)} frames was given; expected one frame.")
             frame = int(known[0]) if len(known) else last + 1
-        if self.frames and frame <= last:
-            raise UsageError(
-                f"frame {frame} came after frame {last}; expected frames in the order of time, "
-                "each once."
-            )
         return frame
+
+    def _check(self, frame: int) -> None:
+        if self.frames and frame <= self.frames[-1]:
+            raise UsageError(
+                f"frame {frame} came after frame {self.frames[-1]}; expected frames in the order "
+                "of time, each once."
+            )
 
     def _code(self, reading: Reading) -> Ints:
         """Code of each species; the votes get a column for a new one."""

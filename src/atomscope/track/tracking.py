@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.track.dopants import find_paths
 from atomscope.track.lives import Lives, find_lives
-from atomscope.track.log import Log, gather
+from atomscope.track.log import Log, gather, read_rows
 from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.objects import follow_defects
 from atomscope.track.sites import Sites, index_places, merge_places
@@ -80,10 +81,11 @@ def track(
     tracker = Tracker(shape=shape)
     order = np.argsort(table["frame"].to_numpy(float), kind="stable")
     frame = table["frame"].to_numpy(float)[order].astype(np.int64)
-    starts = np.flatnonzero(np.diff(frame)) + 1
-    rows = np.split(order, starts) if len(frame) else []
-    for part in rows:
-        tracker.add(table.iloc[part])
+    reading = read_rows(table.iloc[order])
+    edges = [0, *(np.flatnonzero(np.diff(frame)) + 1).tolist(), len(frame)]
+    for rows in pairwise(edges):
+        if rows[1] > rows[0]:
+            tracker.take(reading.part(rows), int(frame[rows[0]]))
     numbers = dict(lattices) if lattices else {}
     first = numbers.get(tracker.frames[0]) if tracker.frames else None
     return finish(tracker, table, order, defects=defects, first=first)
