@@ -21,8 +21,6 @@ from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
 
-_SAME = 0.5  # spacings: a site that the model calls empty and one of a named defect are one
-
 
 @dataclass
 class Evidence:
@@ -113,7 +111,10 @@ def named(
     lattices: Lattices,
     plan: Recipe,
 ) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any], tuple[str, ...]]:
-    """Name the defects; empty sites that only a model saw are kept beside them.
+    """Name the defects.
+
+    Empty sites that only a model saw are kept where no host was recognised: elsewhere rings or
+    sites have said what is missing.
 
     Returns:
         Atoms, defects, facts for the run card, lines to warn with.
@@ -127,26 +128,7 @@ def named(
         shape=image.frame_shape,
         pixel_size=image.pixel_size,
     )
-    others = _unseen(empty, found.defects, lattices)
-    defects = pd.concat([found.defects, others], ignore_index=True)
-    defects = defects.sort_values("frame", kind="stable", ignore_index=True)
-    defects["defect"] = defects.groupby("frame").cumcount().to_numpy()
+    defects = found.defects if found.host else empty
     facts = {"host": found.host, "counts": defects["name"].value_counts().to_dict()}
     warnings = found.warnings if found.host or plan.naming.rules else ()
     return found.atoms, conform(defects, DEFECTS), facts, warnings
-
-
-def _unseen(empty: pd.DataFrame, defects: pd.DataFrame, lattices: Lattices) -> pd.DataFrame:
-    """Empty sites of a model that lie on no named defect."""
-    if len(empty) == 0 or len(defects) == 0:
-        return empty
-    keep = np.ones(len(empty), dtype=bool)
-    for frame, rows in defects.groupby("frame"):
-        lattice = lattices.get(int(str(frame)))
-        here = np.flatnonzero(empty["frame"].to_numpy() == frame)
-        if lattice is None or len(here) == 0:
-            continue
-        tree = cKDTree(rows[["x_px", "y_px"]].to_numpy(float))
-        distance = tree.query(empty[["x_px", "y_px"]].to_numpy(float)[here])[0]
-        keep[here] = distance > _SAME * lattice.spacing
-    return empty[keep]
