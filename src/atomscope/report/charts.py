@@ -25,9 +25,9 @@ def spacing_chart(result: Quality) -> Any | None:
     if result.spacing_angstrom is not None:
         scale, unit = result.spacing_angstrom / result.spacing_px, "Å"
     edges, counts = scale * np.array(result.spacing_edges_px), np.array(result.spacing_counts)
-    chart = _chart(f"distance to the nearest neighbour ({unit})", "atoms")
+    chart = empty_chart(f"distance to the nearest neighbour ({unit})", "atoms")
     _bars(chart, *_where_it_matters(edges, counts), _BLUE)
-    _mark(chart, scale * result.spacing_px)
+    add_mark(chart, scale * result.spacing_px)
     return chart
 
 
@@ -40,7 +40,7 @@ def intensity_chart(atoms: pd.DataFrame, classes: Classes) -> Any | None:
     low, high = np.percentile(intensity[known], [0.2, 99.8])
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    chart = _chart("intensity (counts px)", "atoms")
+    chart = empty_chart("intensity (counts px)", "atoms")
     bottom = np.zeros(60)
     for number, (label, colour) in enumerate(zip(classes.labels, classes.colours, strict=True)):
         chosen = known & (classes.index == number)
@@ -69,7 +69,7 @@ def reliability_chart(reliability: Mapping[str, Any] | None) -> Any | None:
     known = np.isfinite(observed) & np.isfinite(stated)
     if not known.any():
         return None
-    chart = _chart("probability that the detector states", "share that was real")
+    chart = empty_chart("probability that the detector states", "share that was real")
     chart.line([0, 1], [0, 1], line_color="#b5bec8", line_dash=[5, 4], line_width=1.5)
     size = 5 + 9 * np.sqrt(counts / max(counts.max(), 1))
     chart.line(stated[known], observed[known], line_color=_BLUE, line_width=2)
@@ -86,13 +86,13 @@ def frames_chart(atoms: pd.DataFrame, n_frames: int) -> tuple[Any | None, Any | 
     if n_frames < 2:
         return None, None
     counts = np.bincount(atoms["frame"].to_numpy(np.int64), minlength=n_frames)
-    chart = _chart("frame", "atoms")
+    chart = empty_chart("frame", "atoms")
     chart.line(np.arange(len(counts)), counts, line_color=_BLUE, line_width=2)
     if n_frames <= 200:
         chart.scatter(np.arange(len(counts)), counts, size=4, color=_BLUE)
     spread = max(int(np.ptp(counts)), 1)
     chart.y_range.update(start=max(counts.min() - spread, 0), end=counts.max() + spread)
-    return chart, _mark(chart, 0)
+    return chart, add_mark(chart, 0)
 
 
 def _where_it_matters(edges: Any, counts: Any, bars: int = 60) -> tuple[Any, Any]:
@@ -106,22 +106,25 @@ def _where_it_matters(edges: Any, counts: Any, bars: int = 60) -> tuple[Any, Any
     return np.append(edges[starts], edges[last]), np.add.reduceat(counts[:last], starts)
 
 
-def _chart(x_label: str, y_label: str) -> Any:
-    from bokeh.models import Range1d
+def empty_chart(x_label: str, y_label: str, **options: Any) -> Any:
+    """Return a figure in the style of the page; the options are those of bokeh's figure."""
+    from bokeh.models import LinearAxis, Range1d
     from bokeh.plotting import figure
 
-    chart = figure(
-        height=220, sizing_mode="stretch_width", toolbar_location=None, tools="",
-        x_axis_label=x_label, y_axis_label=y_label, outline_line_color=None,
-        background_fill_alpha=0, border_fill_alpha=0, min_border_right=12,
-    )  # fmt: skip
+    style = {
+        "height": 220, "sizing_mode": "stretch_width", "toolbar_location": None, "tools": "",
+        "x_axis_label": x_label, "y_axis_label": y_label, "outline_line_color": None,
+        "background_fill_alpha": 0, "border_fill_alpha": 0, "min_border_right": 12,
+    }  # fmt: skip
+    chart = figure(**{**style, **options})
     if y_label.startswith("share"):
         chart.x_range, chart.y_range = Range1d(0, 1), Range1d(0, 1)
     for axis in (chart.xaxis, chart.yaxis):
         axis.axis_line_color = axis.major_tick_line_color = "#c3cad2"
         axis.minor_tick_line_color = None
-        axis.ticker.desired_num_ticks = 5
-        axis.formatter.use_scientific = False
+        if isinstance(axis[0], LinearAxis):
+            axis.ticker.desired_num_ticks = 5
+            axis.formatter.use_scientific = False
         axis.axis_label_text_font_style = "normal"
         axis.axis_label_text_color = axis.major_label_text_color = _INK
         axis.axis_label_text_font_size = axis.major_label_text_font_size = "11px"
@@ -141,7 +144,8 @@ def _bars(
     chart.y_range.start = 0
 
 
-def _mark(chart: Any, place: float) -> Any:
+def add_mark(chart: Any, place: float) -> Any:
+    """Add a line across the chart, and return it."""
     from bokeh.models import Span
 
     mark = Span(location=place, dimension="height", line_color="#d1495b", line_width=1.5)

@@ -1,6 +1,6 @@
 /** Wire the controls of the page to the models of the figure. */
 function startPage({
-  viewer, picture, shown, everything, halo, rings, layers: models, mark, settings,
+  viewer, picture, shown, everything, halo, rings, layers: models, marks, settings,
 }) {
   const byId = (id) => document.getElementById(id);
   const pictures = JSON.parse(byId("pictures").textContent);
@@ -85,7 +85,7 @@ function startPage({
   function showFrame(index) {
     frame = Math.max(0, Math.min(index, pictures.length - 1));
     picture.data = { url: [pictures[frame]] };
-    if (mark) mark.location = settings.frames[frame];
+    marks.forEach((mark) => { mark.location = settings.frames[frame]; });
     const text = byId("frame-text");
     if (text) {
       const time = settings.times ? `, ${Number(settings.times[frame].toPrecision(4))} s` : "";
@@ -95,6 +95,12 @@ function startPage({
     showAtoms();
     layers.show(frame, leastP());
   }
+
+  /** Show the frame of the movie that is nearest to a number, of those that the page holds. */
+  window.showMovieFrame = (number) => {
+    const away = settings.frames.map((shownFrame) => Math.abs(shownFrame - number));
+    showFrame(away.indexOf(Math.min(...away)));
+  };
 
   const span = (start, end) => ({ start, end });
 
@@ -159,6 +165,9 @@ function startPage({
     byId("least-p-text").textContent = event.target.value;
     showAtoms();
     layers.showDefects(frame, leastP());
+  });
+  document.querySelectorAll("[data-frame]").forEach((button) => {
+    button.addEventListener("click", () => window.showMovieFrame(Number(button.dataset.frame)));
   });
   document.querySelectorAll("[data-find]").forEach((button) => {
     button.addEventListener("click", () => find(button.dataset.find));

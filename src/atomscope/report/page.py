@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import atomscope
-from atomscope.columns import DEFECTS, conform, empty
+from atomscope.columns import DEFECTS, EVENTS, TRACKS, conform, empty
 from atomscope.io.write import plain, write_whole
 from atomscope.plot import Classes, classify_colours
 from atomscope.quality import Quality
@@ -19,6 +19,7 @@ from atomscope.report.defects import kinds
 from atomscope.report.layers import add_layers
 from atomscope.report.motifs import gallery
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
+from atomscope.report.timeline import event_rows, timeline
 from atomscope.report.viewer import (
     MAX_ATOMS,
     Drawn,
@@ -43,8 +44,8 @@ def write_report(
     card: Mapping[str, Any],
     reliability: Mapping[str, Any] | None = None,
     defects: pd.DataFrame | None = None,
-    tracks: pd.DataFrame | None = None,  # noqa: ARG001
-    events: pd.DataFrame | None = None,  # noqa: ARG001
+    tracks: pd.DataFrame | None = None,
+    events: pd.DataFrame | None = None,
 ) -> Path:
     """Write one HTML file with image, atoms, defects, quality and run card; it needs no network.
 
@@ -71,7 +72,10 @@ def write_report(
         UsageError: The file cannot be written.
     """
     atoms = conform(atoms)
-    defects = conform(empty(DEFECTS) if defects is None else defects, DEFECTS)
+    defects, tracks, events = (
+        conform(empty(columns) if table is None else table, columns)
+        for table, columns in ((defects, DEFECTS), (tracks, TRACKS), (events, EVENTS))
+    )
     fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
     pictures = embed(image, pick_frames(image.n_frames, fitting))
     drawn = choose_atoms(atoms, pictures.frames)
@@ -82,6 +86,9 @@ def write_report(
     host, shown = host_of(details), pictures.frames
     layers = add_layers(models["viewer"], image, atoms, drawn, shown, defects, host)
     figures, mark = _charts(image, atoms, every, quality, reliability)
+    life = timeline(tracks, events, atoms, defects, image.n_frames)
+    if life is not None:
+        figures["timeline"] = life.chart
     words = {
         "name": image.name,
         "facts": describe_image(image),
@@ -92,14 +99,18 @@ def write_report(
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
         "kinds": kinds(defects, image) if len(defects) else None,
         "motifs": gallery(image, atoms, defects, host),
+        "events": event_rows(events, tracks),
+        "n_events": len(events),
+        "timeline": life.note if life else "",
         "has_bonds": layers.settings["bond_starts"][-1] > 0,
         "last_frame": len(pictures.frames) - 1,
         "pictures": pictures.uris,
-        "charts": [(name, *_TITLES[name]) for name in figures],
+        "charts": [(name, *_TITLES[name]) for name in figures if name in _TITLES],
         "card": details,
     }
     settings = _settings(image, drawn, pictures, classes) | layers.settings
-    models |= {"layers": layers.models, "mark": mark, "settings": settings}
+    marks = [line for line in (mark, life and life.mark) if line is not None]
+    models |= {"layers": layers.models, "marks": marks, "settings": settings}
     html = _render(models, figures, words)
     return write_whole(path, lambda draft: draft.write_text(html, encoding="utf-8"))
 
