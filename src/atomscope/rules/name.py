@@ -16,7 +16,7 @@ from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import extent
-from atomscope.rules.findings import Floats, Group, Ints
+from atomscope.rules.findings import Bools, Floats, Group, Ints
 from atomscope.rules.host import choose_book, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
@@ -125,13 +125,18 @@ def _name_frame(
         groups, graph = find_groups(rows, species, book, shape, pixel_size)
     else:
         graph = bonded(rows, species, book, shape, pixel_size)
-        groups = _site_groups(rows, species, book, lattice, shape)
+        groups = _site_groups(rows, species, book, lattice, shape, graph.border)
     groups.sort(key=lambda group: (group.place[1], group.place[0]))
     return _members(rows, graph, groups), _rows(rows, groups, graph, species, book, pixel_size)
 
 
 def _site_groups(
-    rows: pd.DataFrame, species: Ints, book: Book, lattice: Lattice | None, shape: Shape | None
+    rows: pd.DataFrame,
+    species: Ints,
+    book: Book,
+    lattice: Lattice | None,
+    shape: Shape | None,
+    border: Bools,
 ) -> list[Group]:
     if lattice is None:
         return []
@@ -140,9 +145,11 @@ def _site_groups(
     if shape is None:
         far = np.ceil(xy.max(axis=0)).astype(int) + 1
         shape = (int(far[1]), int(far[0]))
-    findings = find_swaps(lattice, xy, species, sure)
+    inner = np.where(border, "", species)  # half a neighbourhood tells too little of brightness
+    findings = find_swaps(lattice, xy, inner, sure)
     findings += find_missing(lattice, xy, species, p, shape)
-    findings += find_extra(lattice, xy, species, p)
+    extra = find_extra(lattice, xy, species, p)
+    findings += [f for f in extra if not border[list(f.atoms)].any()]
     return grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
 
 

@@ -44,12 +44,14 @@ def find_groups(
     graph = bonded(rows, species, book, shape, pixel_size)
     foreign = (species != "") & ~np.isin(species, list(book.host))
     extra = on_top(graph, foreign, book.coordination)
-    groups = _tops(np.flatnonzero(extra), graph, xy, species, p)
+    groups = _tops(np.flatnonzero(extra & ~graph.border), graph, xy, species, p)
     kept = np.flatnonzero(~extra)
     sheet = bonded(rows.iloc[kept], species[kept], book, shape, pixel_size)
     odd = _odd_rings(sheet, book.ring, kept)
     clusters = _clusters(graph, np.flatnonzero(foreign & ~extra))
     for cluster in clusters:
+        if graph.border[cluster].any():
+            continue  # not all that is bonded to it is in the frame
         groups.append(_foreign_group(cluster, odd, graph, xy, species, foreign, sure))
     taken = {i for cluster in clusters for i in cluster}
     left = [ring for ring in odd if not taken & set(ring)]
