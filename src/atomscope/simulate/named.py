@@ -28,10 +28,11 @@ from atomscope.simulate.named_templates import (
     CORE,
     Laid,
     Template,
+    fits,
     kind_of,
     lay,
+    random_turn,
     template,
-    turned_to_fit,
 )
 from atomscope.simulate.scene import Floats, Ints
 
@@ -41,7 +42,7 @@ APART = 10.0  # Å between the middles of two point defects
 CLEAR = 6.0  # Å between the atoms of a defect and the border
 MARGIN = 20.0  # Å of the layer around the frame, so that no pattern ends in the void
 SEEN = 5.0  # Å: columns farther outside the frame do not shine into it
-STARTS, TRIES = 50, 200  # at finding places
+STARTS, TRIES = 20, 200  # at finding places
 LOW, MEDIUM = 14.0, 50.0  # counts in the peak pixel of the weakest column of a host
 
 
@@ -214,12 +215,12 @@ def _placed(
             return None
         for _ in range(TRIES):
             wanted = rng.uniform(low, field.edge - low, 2)
-            site = int(np.argmin(np.where(like, np.linalg.norm(flat - wanted, axis=1), np.inf)))
-            turned = turned_to_fit(rng, sheet, tree, pattern, site)
+            turned = pattern.turned(random_turn(rng))
+            anchor = wanted - field.matrix @ turned.middle.mean(axis=0)[:2]
+            site = int(np.argmin(np.where(like, np.linalg.norm(flat - anchor, axis=1), np.inf)))
             centre = field.to_frame(sheet.positions[site] + turned.middle).mean(axis=0)
-            inside = np.all((centre > low - 1e-9) & (centre < field.edge - low))
             apart = np.linalg.norm(centres - centre, axis=1) - extents - pattern.extent
-            if inside and np.all(apart >= APART):
+            if np.all(apart >= APART) and fits(sheet, tree, turned, site):
                 chosen.append((site, turned))
                 centres, extents = np.vstack([centres, centre]), np.append(extents, pattern.extent)
                 break

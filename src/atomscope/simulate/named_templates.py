@@ -157,23 +157,17 @@ def _middle(sheet: Sheet, number: int, origin: Floats) -> Floats:
     return np.asarray(wrapped(sheet.atoms, here - origin).mean(axis=0))
 
 
-def turned_to_fit(
-    rng: np.random.Generator, host: Laid, tree: Any, pattern: Template, site: int
-) -> Template:
-    """Turn or mirror a pattern about an atom of its host, at random among the ways that fit.
+def random_turn(rng: np.random.Generator) -> Floats:
+    """Return a turn by a multiple of 60°, with a mirror or without, as a matrix (3, 3)."""
+    angle, flip = rng.integers(6) * np.pi / 3, rng.choice([-1.0, 1.0])
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s * flip, 0.0], [s, c * flip, 0.0], [0.0, 0.0, 1.0]])
 
-    Those by multiples of 60° are tried, which all hosts here have; sublattices decide.
 
-    Raises:
-        UsageError: None fits: the atom is of another kind than that the pattern was built at.
-    """
-    for way in rng.permutation(12):
-        c, s, flip = np.cos(way * np.pi / 3), np.sin(way * np.pi / 3), 1.0 if way < 6 else -1.0
-        turn = np.array([[c, -s * flip, 0.0], [s, c * flip, 0.0], [0.0, 0.0, 1.0]])
-        distance, index = tree.query(host.positions[site] + pattern.site @ turn.T)
-        if distance.max() < ON_SITE and np.all(host.numbers[index] == pattern.was):
-            return pattern.turned(turn)
-    raise UsageError(f"{pattern.names[0]}: does not fit on atom {site} of this sheet.")
+def fits(host: Laid, tree: Any, pattern: Template, site: int) -> bool:
+    """Whether an atom of a host has all the neighbours that a pattern expects."""
+    distance, index = tree.query(host.positions[site] + pattern.site)
+    return bool(distance.max() < ON_SITE and np.all(host.numbers[index] == pattern.was))
 
 
 def lay(host: Laid, chosen: list[tuple[int, Template]], tree: Any) -> Laid:
