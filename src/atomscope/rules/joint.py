@@ -105,7 +105,8 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
 
     A network that knows lattices sees a little of an atom on every site. What was brought back must
     show at least `_SHOWN` of what others on its sublattice do, and the detector's own atoms
-    `_TRACE` of it, five standard errors below them.
+    `_TRACE` of it, unless it may be more within five standard errors. Atoms of no site are
+    compared with the weakest sublattice.
 
     Args:
         rows: Refined atoms of one frame; 'recalled' in flags marks those brought back.
@@ -116,13 +117,13 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     recalled = rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
     if lattice is None:
         return recalled
-    typical = np.full(len(rows), np.nanmedian(bright))
-    for site in range(len(lattice.basis)):
-        here = lattice.sublattice == site
-        if np.isfinite(bright[here]).any():
-            typical[here] = np.nanmedian(bright[here])
+    sites = [bright[lattice.sublattice == site] for site in range(len(lattice.basis))]
+    of_site = np.array([np.nanmedian(b) if np.isfinite(b).any() else np.nan for b in sites])
+    if not np.isfinite(of_site).any():
+        return recalled
+    typical = np.where(lattice.member, of_site[lattice.sublattice], np.nanmin(of_site))
     dark = ~(bright >= _SHOWN * typical)
-    trace = (bright < _TRACE * typical) & (typical - bright > 5 * error) & lattice.member
+    trace = (bright < _TRACE * typical) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
 
 
