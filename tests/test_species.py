@@ -263,6 +263,18 @@ def test_a_single_dopant_is_named():
     assert names[row] == "C"
 
 
+def test_faint_spots_that_may_be_no_atoms_name_nothing(rng):
+    atoms, names = layer(*GRAPHENE[:2], exponent=1.75, size=300)
+    carbon = float(atoms.loc[names == "C", "intensity"].median())
+    spots = pd.DataFrame(rng.uniform(30, 270, (3, 2)), columns=["x_px", "y_px"]).assign(
+        frame=0, atom=0, p=0.6, flags="", intensity_err=0.14 * carbon
+    )
+    spots["intensity"] = carbon * np.array([0.23, 0.26, 0.32])  # to these as C would be to Si
+    both = conform(pd.concat([atoms, spots], ignore_index=True))
+    found = identify(both, elements="C,Si")[: len(atoms)]
+    assert right_share(found, names) == {"C": 1.0, "Si": 1.0}
+
+
 def test_one_class_and_two_elements_stay_unknown():
     atoms, _ = layer(("C", "C"))
     found = study(atoms, elements="C,Si")
