@@ -20,13 +20,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from atomscope.columns import DEFECTS, conform, empty
+from atomscope.columns import DEFECTS, EVENTS, TRACKS, conform, empty
 from atomscope.plot import grey
 from atomscope.quality import quality
 from atomscope.report import write_report
 from atomscope.report.charts import reliability_chart
+from atomscope.report.defects import kinds
+from atomscope.report.gallery import View, align, cut_out, mean_length, mean_lengths, mean_of
+from atomscope.report.motifs import gallery
 from atomscope.report.pictures import MAX_BYTES, pick_frames
+from atomscope.report.timeline import runs, states_of
 from atomscope.report.words import describe_image, percent, quality_rows
+from atomscope.rules.statistics import poisson_interval
 from atomscope.types import Image
 
 SHAPE = (48, 64)
@@ -299,6 +304,271 @@ def test_warnings_and_card_are_shown(tmp_path: Path) -> None:
         assert text in page.text
     assert page.text.count("from the run") == 2  # on top and in the card
     assert ("details", {"class": "card run"}) in page.tags  # folded away
+
+
+# --- bonds, rings, defects --------------------------------------------------------------------
+
+
+def honeycomb(side: int = 160, bond: float = 12.0) -> pd.DataFrame:
+    """Graphene without its middle atom, species C, 0.1183 Å per px."""
+    steps = np.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]]) * np.sqrt(3) * bond
+    cells = np.stack(np.meshgrid(*[np.arange(-20, 20)] * 2), axis=-1).reshape(-1, 2)
+    sites = [cells @ steps, cells @ steps + np.array([1 / 3, 2 / 3]) @ steps]
+    xy = np.concatenate(sites) + (side - 1) / 2
+    xy = xy[((xy > 2) & (xy < side - 3)).all(axis=1)]
+    xy = np.delete(xy, np.hypot(*(xy - (side - 1) / 2).T).argmin(), axis=0)
+    table = {"frame": 0, "atom": range(len(xy)), "x_px": xy[:, 0], "y_px": xy[:, 1], "p": 0.9}
+    return conform(pd.DataFrame(table).assign(species="C", x_err_px=0.2, y_err_px=0.2))
+
+
+def source_with(page: Page, name: str) -> dict[str, Any]:
+    """The arrays of the source that has a column."""
+    for source in models(page.document, "ColumnDataSource"):
+        entries = dict(source["attributes"]["data"]["entries"])
+        if name in entries and isinstance(entries[name], dict):
+            return {key: unpack(array) for key, array in entries.items()}
+    raise AssertionError(f"no column {name} in the page")
+
+
+_GRAPHENE = {"card": {"defects": {"host": "graphene"}}}
+
+
+def test_bonds_and_rings_on_the_page_are_those_of_the_graph(tmp_path: Path) -> None:
+    atoms, image = honeycomb(), make_image(2, (160, 160), pixel_size=0.1183)
+    both = pd.concat([atoms, atoms.assign(frame=1, x_px=atoms["x_px"] + 1)], ignore_index=True)
+    page = report(tmp_path / "r.html", image, both, **_GRAPHENE)
+    held, bonds = embedded_columns(page), source_with(page, "b")
+    xy = np.column_stack([held["x_px"], held["y_px"]])
+    for first, pairs in ((0, 0), (len(atoms), 1)):
+        number = len(bonds["a"]) // 2
+        part = slice(pairs * number, (pairs + 1) * number)
+        a, b = xy[first + bonds["a"][part]], xy[first + bonds["b"][part]]
+        np.testing.assert_allclose(np.hypot(*(a - b).T), 12.0, atol=1e-3)
+    np.testing.assert_array_equal(source_with(page, "size")["size"], [12, 12])  # one atom missing
+
+
+def test_defects_on_the_page_are_those_of_the_table(tmp_path: Path) -> None:
+    atoms = make_atoms(20, 3)
+    named = make_defects(atoms, name=["V1", "Si1C3", "new-1"], known=[True, True, False])
+    page = report(tmp_path / "r.html", make_image(3), atoms, defects=named.iloc[::-1])
+    held = source_with(page, "radius")
+    np.testing.assert_allclose(held["x_px"], named["x_px"], rtol=1e-6)
+    for frame, rows in atoms[atoms["atom"] < 3].groupby("frame"):
+        away = np.hypot(rows["x_px"] - held["x_px"][frame], rows["y_px"] - held["y_px"][frame])
+        assert (away < held["radius"][frame]).all()
+
+
+def test_unnamed_defects_come_first_and_are_counted(tmp_path: Path) -> None:
+    atoms = make_atoms(20, 6)
+    names = ["V1"] * 3 + ["new-b", "new-a", "new-a"]
+    named = make_defects(atoms, name=names, known=[name == "V1" for name in names])
+    page = report(tmp_path / "r.html", make_image(6), atoms, defects=named)
+    assert "not named by any rule: 2 kinds" in page.text
+    finds = [attrs["data-find"] for _, attrs in page.tags if "data-find" in attrs]
+    assert finds == ["new-a", "new-b", "V1"]
+
+
+@pytest.mark.parametrize("pixel_size", [None, 0.1])
+def test_densities_are_counts_over_area(pixel_size: float | None) -> None:
+    atoms = make_atoms(9, 1)
+    image = make_image(pixel_size=pixel_size)
+    named = pd.concat([make_defects(atoms)] * 7, ignore_index=True)
+    area = SHAPE[0] * SHAPE[1] * (1e-6 if pixel_size is None else (0.1 * pixel_size) ** 2)
+    (kind,) = kinds(named, image).named
+    low, high = (float(text) for text in kind.interval.split(" to "))
+    assert float(kind.density) == pytest.approx(7 / area, rel=0.01)
+    expected = np.array(poisson_interval(7)) / area
+    np.testing.assert_allclose([low, high], expected, rtol=0.05)
+
+
+def test_frames_of_a_movie_do_not_narrow_the_interval() -> None:
+    one, many = make_atoms(9), make_atoms(9, 30)
+    single = kinds(make_defects(one), make_image(pixel_size=0.1)).named[0]
+    movie = kinds(make_defects(many), make_image(30, pixel_size=0.1)).named[0]
+    assert (movie.density, movie.interval) == (single.density, single.interval)
+    assert (single.count, movie.count) == ("1", "30")
+
+
+def test_defects_without_place_atoms_or_words_are_no_harm(tmp_path: Path) -> None:
+    odd = conform(
+        pd.DataFrame({"frame": [0, 0, 7], "x_px": [np.nan, 5.0, 3.0], "y_px": 4.0}), DEFECTS
+    )
+    odd = odd.assign(atoms=["", "99 x -1", "0 1"])
+    page = report(tmp_path / "r.html", make_image(), make_atoms(6), defects=odd)
+    np.testing.assert_array_equal(source_with(page, "radius")["x_px"], [5.0])
+    report(tmp_path / "none.html", make_image(), empty(), defects=odd)
+
+
+# --- gallery ----------------------------------------------------------------------------------
+
+
+def motif_views(rng: np.random.Generator, n: int, noise: float) -> tuple[list[View], list[Any]]:
+    """A chiral motif of five atoms, turned, mirrored, shifted, shuffled; its noisy pictures."""
+    points = np.array([[0.0, 0], [9, 0], [0, 12], [-10, -3], [14, 11]])
+    species = np.array(["Si", "C", "C", "C", "C"], dtype=object)
+    weight = np.array([2.0, 1, 1, 1, 1])
+    y, x = np.mgrid[0:90, 0:90]
+    views, frames = [], []
+    for number in range(n):
+        angle, flip = rng.uniform(0, 2 * np.pi), rng.choice([-1.0, 1.0])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        xy = points @ (turn @ np.diag([1, flip])).T + rng.uniform(40, 50, 2)
+        order = rng.permutation(5)
+        views.append(View(xy[order], species[order], np.full((5, 2), 0.1), number))
+        square = (x[..., None] - xy[:, 0]) ** 2 + (y[..., None] - xy[:, 1]) ** 2
+        clean = (weight * np.exp(-square / 2 / 3.0**2)).sum(axis=-1)
+        frames.append(clean + rng.normal(0, noise, clean.shape))
+    return views, frames
+
+
+def averaged(views: list[View], frames: list[Any], reference: View) -> np.ndarray:
+    cuts = [cut_out(f, align(v, reference), 40.0, 40) for v, f in zip(views, frames, strict=True)]
+    return mean_of([cut for cut, _ in cuts], [weight for _, weight in cuts])
+
+
+def test_the_class_average_is_the_motif_and_its_error_falls_as_the_root_of_n() -> None:
+    rng = np.random.default_rng(5)
+    views, clean = motif_views(rng, 1, 0.0)
+    reference = View(views[0].points - views[0].points.mean(axis=0), *_rest(views[0]))
+    truth = averaged(views, clean, reference)
+    errors = []
+    for n in (8, 128):
+        seen, frames = motif_views(rng, n, 0.5)
+        errors.append(np.std(averaged(seen, frames, reference) - truth))
+    assert errors[0] / errors[1] == pytest.approx(4, rel=0.15)  # √(128 / 8)
+    assert errors[0] < 0.5 / np.sqrt(8)
+
+
+def _rest(view: View) -> tuple[Any, Any, int]:
+    return view.species, view.errors, view.frame
+
+
+def test_alignment_undoes_any_rigid_motion_and_finds_the_partners() -> None:
+    views, _ = motif_views(np.random.default_rng(1), 20, 0.0)
+    for view in views[1:]:
+        pose = align(view, views[0])
+        moved = view.points @ pose.matrix.T + pose.shift
+        np.testing.assert_allclose(moved[pose.partner], views[0].points, atol=1e-6)
+        np.testing.assert_allclose(pose.matrix @ pose.matrix.T, np.eye(2), atol=1e-9)
+        assert pose.misfit < 1e-6
+
+
+def test_without_mirrors_handedness_is_kept() -> None:
+    view = motif_views(np.random.default_rng(1), 1, 0.0)[0][0]
+    other = View(view.points * [-1, 1], *_rest(view))
+    assert align(other, view).misfit < 1e-6
+    kept = align(other, view, mirror=False)
+    assert kept.misfit > 1.0
+    assert np.linalg.det(kept.matrix) == pytest.approx(1)
+
+
+def test_a_missed_and_a_false_atom_do_not_turn_the_motif() -> None:
+    reference, view = motif_views(np.random.default_rng(3), 2, 0.0)[0]
+    species = np.array([*view.species[:-1], "C"], dtype=object)
+    points = np.vstack([view.points[:-1], view.points[-1:] + 30.0])
+    pose = align(View(points, species, view.errors), reference)
+    met = pose.partner >= 0
+    assert met.sum() == 4
+    moved = points @ pose.matrix.T + pose.shift
+    np.testing.assert_allclose(moved[pose.partner[met]], reference.points[met], atol=0.3)
+
+
+def test_mean_bond_lengths_lie_within_their_errors() -> None:
+    rng = np.random.default_rng(8)
+    off = []
+    for _ in range(40):
+        views, _ = motif_views(rng, 6, 0.0)
+        reference = views[0]
+        noisy = [View(v.points + rng.normal(0, 0.3, (5, 2)), *_rest(v)) for v in views]
+        poses = [align(view, reference) for view in noisy]
+        centre = int(np.flatnonzero(reference.species == "Si")[0])
+        bonds = np.array([[centre, j] for j in range(5) if j != centre])
+        truth = np.hypot(*(reference.points[bonds[:, 0]] - reference.points[bonds[:, 1]]).T)
+        mean, error = mean_lengths(noisy, poses, bonds)
+        off.append((mean - truth) / error)
+    assert np.std(off) == pytest.approx(1.29, abs=0.25)  # Student's t with 5 degrees
+    assert abs(np.mean(off)) < 0.25
+
+
+def test_the_error_of_one_view_is_that_of_its_positions() -> None:
+    rng = np.random.default_rng(2)
+    view = motif_views(rng, 1, 0.0)[0][0]
+    bonds = np.array([[0, 1], [0, 2], [2, 3]])
+    pose = align(view, view)
+    spread, shifts = 0.1, rng.normal(0, 0.1, (4000, 5, 2))
+    moved = [mean_length(View(view.points + s, *_rest(view)), pose, bonds)[0] for s in shifts]
+    exact = View(view.points, view.species, np.full((5, 2), spread))
+    assert mean_length(exact, pose, bonds)[1] == pytest.approx(np.std(moved), rel=0.05)
+
+
+def test_the_gallery_shows_each_kind_with_its_bonds() -> None:
+    atoms, image = honeycomb(), make_image(shape=(160, 160), pixel_size=0.1183)
+    middle = atoms[["x_px", "y_px"]].sub(79.5).pow(2).sum(axis=1).nsmallest(6).index
+    named = conform(
+        pd.DataFrame({"frame": [0], "name": ["V1"], "x_px": 79.5, "y_px": 79.5, "p": 0.9}), DEFECTS
+    )
+    named = named.assign(atoms=" ".join(str(i) for i in middle[:3]), known=True)
+    (motif,) = gallery(image, atoms, named, "graphene")
+    assert (motif.name, motif.views, motif.bonds) == ("V1", 1, ())  # neighbours of an empty site
+    far = named.assign(atoms=" ".join(str(i) for i in middle))
+    (motif,) = gallery(image, atoms, far, "graphene")
+    assert [float(bond.text.split()[0]) for bond in motif.bonds] == pytest.approx(
+        [1.42] * 3, abs=2e-3
+    )
+    assert motif.lengths[0].startswith("C–C 1.42")
+
+
+# --- timeline ---------------------------------------------------------------------------------
+
+
+def life(n_frames: int = 10) -> tuple[pd.DataFrame, ...]:
+    """A silicon atom that switches in frames 4 and 7, among carbon, and a vacancy from frame 5."""
+    atoms = make_atoms(8, n_frames).assign(species="C", defect=pd.NA)
+    atoms.loc[atoms["atom"] == 0, ["species", "defect"]] = ["Si", 0]
+    names = ["Si1C4" if 4 <= frame < 7 else "Si1C3" for frame in range(n_frames)]
+    defects = make_defects(atoms, name=names)
+    tracks = atoms.assign(track=atoms["atom"], kind="atom")
+    around = defects.assign(track=8, kind="defect", atom=0, species=defects["name"])
+    vacancy = defects[defects["frame"] >= 5].assign(track=9, kind="vacancy", atom=pd.NA, species="")
+    tracks = pd.concat([tracks, around, vacancy], ignore_index=True)
+    changes = {"from": ["3", "4"], "to": ["4", "3"], "track": [0, 0]}
+    events = pd.DataFrame({"event": [0, 1], "frame": [4, 7], "kind": "switch", **changes, "p": 0.9})
+    return conform(tracks, TRACKS), conform(events, EVENTS), conform(atoms), defects
+
+
+def test_a_dopant_has_a_row_whose_states_change_with_its_events() -> None:
+    found = runs(states_of(*life()))
+    rows = [tuple(row) for row in found[["track", "state", "first", "last"]].to_numpy()]
+    silicon = [(0, "Si 3", 0, 3), (0, "Si 4", 4, 6), (0, "Si 3", 7, 9)]
+    assert rows == [*silicon, (9, "vacancy", 5, 9)]  # and none for the defect around it
+
+
+def test_without_events_a_dopant_is_what_its_defect_is_called() -> None:
+    tracks, events, atoms, defects = life()
+    found = runs(states_of(tracks, events.iloc[:0], atoms, defects))
+    assert found["state"].tolist() == ["Si1C3", "Si1C4", "Si1C3", "vacancy"]
+
+
+def test_runs_cover_every_frame_once(rng: np.random.Generator) -> None:
+    frames = np.sort(rng.choice(200, 120, replace=False))
+    states = pd.DataFrame({"track": 3, "frame": frames, "state": rng.choice(["a", "b"], 120)})
+    found = runs(states.sample(frac=1, random_state=0))
+    covered = [(f, r.state) for r in found.itertuples() for f in range(r.first, r.last + 1)]
+    assert covered == list(zip(states["frame"], states["state"], strict=True))
+
+
+def test_the_timeline_is_on_the_page_and_its_events_lead_to_frames(tmp_path: Path) -> None:
+    tracks, events, atoms, defects = life()
+    evil = events.assign(kind=_EVIL)
+    page = report(
+        tmp_path / "r.html", make_image(10), atoms, defects=defects, tracks=tracks, events=evil
+    )
+    assert [attrs["data-frame"] for _, attrs in page.tags if "data-frame" in attrs] == ["4", "7"]
+    names = [m["attributes"].get("name") for m in models(page.document, "Figure")]
+    assert "timeline" in names
+    assert page.text.count(_EVIL) == 2
+    still = report(tmp_path / "s.html", make_image(), make_atoms(5), tracks=tracks, events=events)
+    assert "timeline" not in [m["attributes"].get("name") for m in models(still.document, "Figure")]
 
 
 # --- words and charts -------------------------------------------------------------------------

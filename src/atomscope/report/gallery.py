@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 from atomscope.types import FloatArray
 
 _ROUNDS = 3  # of assignment and fit
+_POOR = 0.4  # spacings, from which misfit on other motions are tried
 _ALIKE = 0.6  # spacings by which distances from the middle may differ for one and the same atom
+
+
+Motion = tuple[FloatArray, FloatArray]  # matrix (2, 2) and shift (2,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,20 +57,23 @@ def align(view: View, reference: View, *, mirror: bool = True) -> Pose:
     """Find the rigid motion that brings a view onto the reference best.
 
     Each atom that is as far from the middle as the outermost one of the reference proposes a
-    rotation; the one whose assignment costs least is fitted by least squares (Kabsch, Acta
-    Cryst. A 32, 922 (1976)). Atoms of different species are never partners.
+    motion; where none fits, since atoms are missed or false, pairs of atoms do. The one whose
+    assignment costs least is fitted by least squares (Kabsch, Acta Cryst. A 32, 922 (1976)).
+    Atoms of different species are never partners.
     """
     unit = spacing_of(reference.points)
-    middle = reference.points.mean(axis=0)
-    outer = reference.points - middle
-    inner = view.points - view.points.mean(axis=0)
-    best: Pose | None = None
-    for matrix in _proposals(inner, outer, unit, mirror):
-        shift = middle - matrix @ view.points.mean(axis=0)
-        pose = _assigned(view, reference, matrix, shift, unit)
-        if best is None or pose.misfit < best.misfit:
-            best = pose
-    assert best is not None  # there is always one proposal
+    best = _settled(view, reference, _by_middle(view, reference, unit, mirror), unit)
+    if best.misfit > _POOR * unit:
+        pairs = _by_pairs(view, reference, unit, mirror)
+        others = _settled(view, reference, pairs, unit) if pairs else best
+        best = min(best, others, key=lambda pose: pose.misfit)
+    return best
+
+
+def _settled(view: View, reference: View, motions: list[Motion], unit: float) -> Pose:
+    """The motion whose assignment costs least, fitted to its partners."""
+    poses = (_assigned(view, reference, matrix, shift, unit) for matrix, shift in motions)
+    best = min(poses, key=lambda pose: pose.misfit)
     for _ in range(_ROUNDS):
         fitted = _assigned(view, reference, *_fitted(view, reference, best), unit)
         if fitted.misfit >= best.misfit:
@@ -84,23 +91,47 @@ def spacing_of(points: FloatArray) -> float:
     return float(np.median(apart.min(axis=1))) or 1.0
 
 
-def _proposals(inner: FloatArray, outer: FloatArray, unit: float, mirror: bool) -> list[FloatArray]:
-    """Rotations, and mirrored ones, that bring an atom to the direction of the outermost."""
+def _by_middle(view: View, reference: View, unit: float, mirror: bool) -> list[Motion]:
+    """Motions about the middle that bring an atom to the direction of the outermost."""
+    middle, own = reference.points.mean(axis=0), view.points.mean(axis=0)
+    outer, inner = reference.points - middle, view.points - own
     radius = np.hypot(*outer.T)
     anchor = int(radius.argmax())
-    aim = np.arctan2(outer[anchor, 1], outer[anchor, 0])
     alike = np.abs(np.hypot(*inner.T) - radius[anchor]) < _ALIKE * unit
     chosen = inner[alike] if alike.any() else inner
     found = []
     for flip in (1.0, -1.0) if mirror else (1.0,):
-        for x, y in chosen:
-            turn = aim - np.arctan2(flip * y, x)
-            found.append(_turned(turn) @ np.diag([1.0, flip]))
+        for vector in chosen:
+            matrix = _turned(vector, outer[anchor], flip)
+            found.append((matrix, middle - matrix @ own))
     return found
 
 
-def _turned(angle: float) -> FloatArray:
-    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def _by_pairs(view: View, reference: View, unit: float, mirror: bool) -> list[Motion]:
+    """Motions that bring two atoms onto one of the rarest species and one far from it."""
+    words, counts = np.unique(reference.species.astype(str), return_counts=True)
+    number = dict(zip(words.tolist(), counts.tolist(), strict=True))
+    first = min(range(len(reference.points)), key=lambda i: number[str(reference.species[i])])
+    away = np.hypot(*(reference.points - reference.points[first]).T)
+    found = []
+    for second in np.argsort(-away)[:2]:  # one of them may be the missed one
+        aim = reference.points[second] - reference.points[first]
+        for i in np.flatnonzero(view.species == reference.species[first]):
+            vectors = view.points - view.points[i]
+            alike = np.abs(np.hypot(*vectors.T) - away[second]) < _ALIKE * unit / 2
+            alike &= view.species == reference.species[second]
+            for vector in vectors[alike]:
+                for flip in (1.0, -1.0) if mirror else (1.0,):
+                    matrix = _turned(vector, aim, flip)
+                    found.append((matrix, reference.points[first] - matrix @ view.points[i]))
+    return found
+
+
+def _turned(vector: FloatArray, aim: FloatArray, flip: float) -> FloatArray:
+    """The rotation, after a mirror where flip is -1, that gives a vector the direction of aim."""
+    angle = np.arctan2(aim[1], aim[0]) - np.arctan2(flip * vector[1], vector[0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return np.asarray(turn @ np.diag([1.0, flip]))
 
 
 def _assigned(

@@ -143,7 +143,8 @@ def _with_defect(dopants: pd.DataFrame, atoms: pd.DataFrame, defects: pd.DataFra
     of_atom = of_atom.drop_duplicates(["frame", "atom"])
     names = defects[["frame", "defect", "name"]].astype({"frame": "Int64", "defect": "Int64"})
     names = names.drop_duplicates(["frame", "defect"])
-    table = dopants.astype({"frame": "Int64", "atom": "Int64"})
+    table = dopants[["track", "frame", "atom", "species"]]
+    table = table.astype({"frame": "Int64", "atom": "Int64"})
     table = table.merge(of_atom, how="left", on=["frame", "atom"])
     return table.merge(names, how="left", on=["frame", "defect"])
 
