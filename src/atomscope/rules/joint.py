@@ -20,7 +20,7 @@ TOO_NEAR = 0.6  # spacings between neighbours: no two atoms of one kind stand so
 _ON_SITE = 0.35  # spacings: a candidate so near to an empty site is the atom of it
 _TAKEN = 100.0  # odds for a site of a host to be taken: one vacancy in a hundred is a bad crystal
 _LEAST = 0.5
-_SHOWN, _TRACE = 0.45, 0.15  # of the brightness of a sublattice
+_SHOWN, _TRACE = 0.45, 0.07  # of the brightness of a sublattice; vanadium shows 0.15 of tungsten
 
 
 @dataclass(frozen=True)
