@@ -208,9 +208,16 @@ def test_bad_tables_get_one_line():
         name_defects(pd.DataFrame({"x_px": [1.0, np.nan], "y_px": [1.0, 2.0]}))
 
 
-def test_species_unknown_is_said():
-    frame = named_frame("graphene", (), seed=1)
-    found = _named(frame, frame.atoms.assign(species=""))
+def test_a_lattice_of_unknown_columns_still_has_empty_sites():
+    frame = named_frame("1H-MoS2", ("V_Mo",), seed=4)
+    light = {"Mo": 1.0, "S2": 0.4}
+    plain = frame.atoms.assign(intensity=frame.atoms["species"].map(light), species="")
+    assert _found(frame, plain) == ["V_A"]
+
+
+def test_where_nothing_is_known_it_is_said():
+    xy = np.random.default_rng(3).uniform(0, 300, (60, 2))
+    found = name_defects(pd.DataFrame(xy, columns=["x_px", "y_px"]))
     assert len(found.defects) == 0
     assert "host" in found.warnings[0]
 

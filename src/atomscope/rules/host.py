@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 
 from atomscope.errors import UsageError
+from atomscope.lattice import Lattice
 from atomscope.rules.book import Book, load, names
 from atomscope.rules.findings import Ints
 
+_LATTICE = 0.85  # share of the atoms that an unknown lattice must hold to have defects
 _HOST = 0.7  # share of the atoms that the species of a host have at least
 
 
@@ -31,6 +33,8 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
         return load(host)
     for name in names():
         book = load(name)
+        if not book.columns:
+            continue  # for want of a better one: see `letters`
         words = words_of(table, book)
         known = words[words != ""]
         enough = len(known) >= max(1, 0.5 * len(words)) and book.known(set(known))
@@ -55,6 +59,21 @@ def words_of(table: pd.DataFrame, book: Book | None) -> Ints:
     meant = {name: played.get(word) or word for name, word in book.labels.items()}
     words = np.array([meant.get(str(word), "") for word in label], dtype=object)
     return np.where(species != "", species, words).astype(object)
+
+
+def letters(lattice: Lattice | None, count: int) -> Ints | None:
+    """Name atoms A, B, ... by their sublattice, the brightest first; None where few are of one.
+
+    Args:
+        lattice: Of the frame.
+        count: Number of atoms.
+    """
+    if lattice is None or lattice.member.mean() < _LATTICE:
+        return None
+    names_of = np.array([*(chr(ord("A") + i) for i in range(min(len(lattice.basis), 26))), ""])
+    site = np.where(lattice.sublattice < len(names_of) - 1, lattice.sublattice, -1)
+    words = names_of[site].astype(object)
+    return words if len(words) == count else None
 
 
 def commonest(words: Ints) -> str:

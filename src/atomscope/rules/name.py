@@ -13,17 +13,18 @@ from atomscope.columns import DEFECTS, conform
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
-from atomscope.rules.book import Book
+from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import extent
 from atomscope.rules.findings import Bools, Floats, Group, Ints
-from atomscope.rules.host import choose_book, words_of
+from atomscope.rules.host import choose_book, letters, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
 from atomscope.rules.sites import find_extra, find_missing, find_swaps, grouped
 
 Lattices = Mapping[int, Lattice | None]
 Shape = tuple[int, int]
+_ANY = "lattice"  # the book for hosts that no other one knows
 _MOST = 0.4  # share of atoms in defects, beyond which the host is in doubt
 
 
@@ -67,21 +68,25 @@ def name_defects(
     _check(atoms)
     table = conform(atoms)
     table["atom"] = table["atom"] if table["atom"].any() else _numbered(table)
-    book = choose_book(host, table)
-    if book is None:
-        why = "no host was recognised: name the species (elements), the material or the rules."
-        return NamedDefects(table, conform(pd.DataFrame(), DEFECTS), warnings=(why,))
+    known = choose_book(host, table)
+    book = known or load(_ANY)
     species = words_of(table, book)
     tables, rows = [], []
     for frame, here in table.groupby("frame", sort=True):
-        words = species[here.index.to_numpy()]
         part = here.reset_index(drop=True)
         lattice = lattices.get(int(str(frame))) if lattices is not None else _fitted(part, book)
+        words = species[here.index.to_numpy()] if book.columns else letters(lattice, len(part))
+        if words is None:
+            tables.append(part)
+            continue
         named, found = _name_frame(part, words, book, lattice, shape, pixel_size)
         tables.append(named)
         rows.append(found)
-    if not tables:
-        return NamedDefects(table, conform(pd.DataFrame(), DEFECTS), book.name)
+    if not rows:
+        why = "no host was recognised: name the species (elements), the material or the rules."
+        found = pd.concat(tables, ignore_index=True) if tables else table
+        warnings = () if known else (why,)
+        return NamedDefects(found, conform(pd.DataFrame(), DEFECTS), book.name, warnings)
     defects = pd.concat(rows, ignore_index=True)
     done = pd.concat(tables, ignore_index=True)
     share = float(done["defect"].notna().mean())
@@ -124,7 +129,8 @@ def _name_frame(
     if book.sense == "rings":
         groups, graph = find_groups(rows, species, book, shape, pixel_size)
     else:
-        graph = bonded(rows, species, book, shape, pixel_size)
+        elements = species if book.columns else np.full(len(rows), "", dtype=object)
+        graph = bonded(rows, elements, book, shape, pixel_size)
         groups = _site_groups(rows, species, book, lattice, shape, graph.border)
     groups.sort(key=lambda group: (group.place[1], group.place[0]))
     return _members(rows, graph, groups), _rows(rows, groups, graph, species, book, pixel_size)
