@@ -18,12 +18,12 @@ perfect layers; per 10,000 atoms of the host. Prints Markdown tables.
 from __future__ import annotations
 
 import argparse
-import re
 import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,8 @@ class Tally:
     atoms: list[int] = field(default_factory=lambda: [0, 0])
     seconds: float = 0.0
 
-    def add(self, frame: NamedFrame, found: pd.DataFrame) -> None:
-        """Count one frame."""
+    def add(self, frame: NamedFrame, found: pd.DataFrame) -> list[str]:
+        """Count one frame; return what is false in it."""
         planted = len(frame.defects) > 0
         places = found[["x_px", "y_px"]].to_numpy(float) * frame.pixel_size
         names = found["name"].astype(str).to_numpy()
@@ -82,6 +82,7 @@ class Tally:
                 self.called.setdefault(name, Counter())[said] += 1
         self.false[planted].update(names[~known])
         self.atoms[planted] += len(frame.atoms)
+        return [str(name) for name in names[~known]]
 
     def rate(self, kind: str | None = None) -> float:
         """Share of right names."""
@@ -110,24 +111,15 @@ def plans(host: str, seed: int) -> Iterator[tuple[str, ...]]:
 
 def elements(host: str, frame: NamedFrame, which: str) -> str:
     """What the analysis is told: the columns that there are."""
-    told = dict.fromkeys(HOSTS[host].split(","))
-    every = frame.atoms["species"].tolist()
-    if which == "all":
-        every = [species_of(kind) for kind in kinds_of(host)]
-    told.update(dict.fromkeys(s for s in every if s))
-    return ",".join(told)
+    there = every_species(host) if which == "all" else tuple(frame.atoms["species"])
+    return ",".join(dict.fromkeys((*HOSTS[host].split(","), *there)))
 
 
-def species_of(kind: str) -> str:
-    """Formula of the foreign columns that a kind brings, empty for none."""
-    foreign = re.match(r"(?:adatom )?([A-Z][a-z]?)(?:\d?C\d|$)", kind)  # Si2C4, adatom Si
-    if foreign:
-        return foreign[1]
-    if "line" in kind or kind.startswith(("2V", "V_")) or "_" not in kind:
-        return "V" if kind.startswith("V(") and kind[2].isalpha() else ""
-    dopant, site = kind.split("_")
-    half = {"S": f"{dopant}S", "Se": f"{dopant}Se"}.get(site)
-    return half or dopant
+@cache
+def every_species(host: str) -> tuple[str, ...]:
+    """All columns that the kinds of a host bring."""
+    frames = [named_frame(host, (kind,), 0, size_px=SIZE) for kind in kinds_of(host)]
+    return tuple(dict.fromkeys(s for frame in frames for s in frame.atoms["species"]))
 
 
 def found_in(frame: NamedFrame, host: str, which: str) -> pd.DataFrame:
@@ -152,9 +144,9 @@ def measure(host: str, level: str, args: argparse.Namespace) -> Tally:
         start = time.perf_counter()
         found = found_in(frame, host, args.elements)
         tally.seconds += time.perf_counter() - start
-        tally.add(frame, found)
+        false = tally.add(frame, found)
         if args.verbose:
-            print(f"{host} {level} {seed}: {', '.join(kinds)}", flush=True)
+            print(f"{host} {level} {seed}: {', '.join(kinds)}; false: {', '.join(false)}")
     return tally
 
 

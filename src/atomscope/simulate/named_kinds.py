@@ -41,15 +41,15 @@ class Kind:
 
 
 def _chain(sheet: Sheet, atom: int, length: int) -> list[int]:
-    """Return a zigzag of bonded atoms."""
+    """Return a zigzag of bonded atoms: each bond is parallel to the last but one."""
     chain = [atom, sheet.neighbours(atom)[0]]
+    bonds = [sheet.away(atom)[chain[1]]]
     while len(chain) < length:
         ahead = [i for i in sheet.neighbours(chain[-1]) if i != chain[-2]]
-        along = (
-            sheet.away(chain[-1])[ahead]
-            @ sheet.away(chain[-3 if len(chain) > 2 else 0])[chain[-2 if len(chain) > 2 else 1]]
-        )
-        chain.append(ahead[int(np.argmax(np.round(along, 3)))])
+        away = sheet.away(chain[-1])[ahead]
+        best = int(np.argmax(np.round(away @ bonds[-2:][0], 3)))
+        chain.append(ahead[best])
+        bonds.append(away[best])
     return chain
 
 
