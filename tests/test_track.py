@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from atomscope.apps.cli import run
 from atomscope.columns import EVENTS, TRACKS
 from atomscope.errors import UsageError
 from atomscope.simulate.movies import Movie, Setting, movie
+from atomscope.species import fit_lattices
 from atomscope.track import Tracker, Tracking, find_events, finish, poisson_interval, summary, track
 from atomscope.track.assign import one_to_one
 from atomscope.track.hmm import smooth
@@ -230,6 +232,48 @@ def test_a_vacancy_that_moves_is_one_vacancy() -> None:
     assert list(events["kind"]) == ["creation", "migration"]
     assert abs(events["frame"] - [15, 30]).max() <= 2
     assert (tracking.lives["kind"] == "vacancy").sum() == 1
+
+
+def test_a_vacancy_heals_and_the_host_around_it_comes_and_goes_at_borders() -> None:
+    made = movie("still", 6, Setting(frames=45, size=84, drift=0.3, miss=0.05, misread=0.0))
+    middle = made.truth[made.truth["frame"] == 0].set_index("identity")[["x_px", "y_px"]]
+    hole = int(middle.index[np.hypot(*(middle - 42).to_numpy().T).argmin()])
+    gone = (made.identity == hole) & made.atoms["frame"].between(15, 29).to_numpy()
+    tracking = track(made.atoms[~gone], shape=made.shape)
+    events = find_events(tracking)
+    assert list(events["kind"]) == ["creation", "healing"]
+    assert abs(events["frame"] - [15, 30]).max() <= 2
+    atoms = tracking.lives[tracking.lives["kind"] == "atom"]
+    assert (atoms["death"] == "knock-on").sum() == 1
+    assert (atoms["birth"] == "inside").sum() == 1  # the atom that healed it
+    assert set(atoms["death"]) <= {"end", "border", "knock-on"}
+
+
+def test_sites_are_numbered_as_in_the_lattice_given() -> None:
+    made = movie("still", 9, Setting(frames=10, size=110, misread=0.0, miss=0.05, false=0.0))
+    lattices = fit_lattices(made.atoms)
+    first = lattices[0]
+    assert first is not None
+    moved_cells = replace(first, cell=first.cell + np.array([7, -3]))
+    rows = track(made.atoms, shape=made.shape, lattices={0: moved_cells}).tracks
+    rows = rows[(rows["frame"] == 0) & rows["atom"].notna() & (rows["site"] != "")]
+    atom = rows["atom"].to_numpy(np.int64)
+    member = first.member[atom]
+    theirs = np.column_stack([moved_cells.cell, moved_cells.sublattice])[atom][member]
+    ours = np.array([[int(n) for n in text.split()] for text in rows["site"]])[member]
+    assert len(ours) > 50
+    assert np.array_equal(ours, theirs)
+
+
+def test_a_border_between_phases_moves() -> None:
+    made = movie("still", 9, Setting(frames=30, size=84, misread=0.0))
+    border = np.where(made.atoms["frame"] < 12, 30.0, 55.0) + made.drift[made.atoms["frame"], 0]
+    phase = np.where(made.atoms["x_px"] < border, "1T", "1H")
+    tracking = track(made.atoms.assign(structure=phase), shape=made.shape)
+    moves = find_events(tracking).query("kind == 'border'")
+    largest = moves.loc[moves["to"].str.split().str[1].astype(int).idxmax()]
+    assert abs(largest["frame"] - 12) <= 1
+    assert (largest["from"].split()[0], largest["to"].split()[0]) == ("1H", "1T")
 
 
 def test_defects_keep_their_number() -> None:

@@ -76,7 +76,23 @@ def smooth(reading: Ints, doubt: Floats, states: int, *, fixed: bool = False) ->
         before = likelihood
     if likelihood < _constant(reading[known], states) + _PROOF:
         return _unchanging(reading, states)
-    return Chain(posterior.argmax(axis=1), posterior, pairs, error)
+    path = _likeliest(_emission(reading, np.clip(error * relative, _LEAST, 0.49), states), change)
+    return Chain(path, posterior, pairs, error)
+
+
+def _likeliest(emission: Floats, change: Floats) -> Ints:
+    """Viterbi path, shape (T,)."""
+    seen, step = np.log(emission), np.log(change)
+    back = np.zeros(seen.shape, dtype=np.int64)
+    score = seen[0]
+    for t in range(1, len(seen)):
+        every = score[:, None] + step
+        back[t] = every.argmax(axis=0)
+        score = every.max(axis=0) + seen[t]
+    path = np.full(len(seen), int(score.argmax()))
+    for t in range(len(seen) - 1, 0, -1):
+        path[t - 1] = back[t, path[t]]
+    return path
 
 
 def _constant(reading: Ints, states: int) -> float:

@@ -9,20 +9,19 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import TRACKS, conform
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.track.dopants import find_paths
-from atomscope.track.lives import Lives, find_lives
+from atomscope.track.lives import find_lives
 from atomscope.track.log import Log, gather, read_rows
 from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.objects import follow_defects
 from atomscope.track.sites import Sites, index_places, merge_places
+from atomscope.track.tables import lives_table, track_table
 from atomscope.track.tracker import Tracker
-from atomscope.track.weave import Woven, weave
+from atomscope.track.weave import weave
 
 _FIRM = 0.3  # spacings: rms distance of an atom of the lattice from its site
-_BORDER = 1.2  # spacings from the border: an atom may have come in or gone out there
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ def finish(
     firm = _firm(log, merged, sites) & (lives.life >= 0)
     paths = find_paths(log, sites, merged, firm) if sites.lattice is not None else []
     woven = weave(log, merged, lives, sites, paths)
-    tracks = _table(log, merged, woven, sites, lives, order, table)
+    tracks = track_table(log, merged, woven, sites, lives, order, table)
     if defects is not None and len(defects):
         tracks = follow_defects(tracks, defects, log)
     filled = table.copy()
@@ -162,7 +161,7 @@ def finish(
     drift = np.array([m.to_frame(middle[None])[0] - middle for m in log.motions]).reshape(-1, 2)
     affine = np.array([m.matrix for m in log.motions]).reshape(-1, 2, 2)
     spacing = log.spacing if np.isfinite(log.spacing) else np.nan
-    about = _lives_table(tracks, log, tracker.shape)
+    about = lives_table(tracks, log, tracker.shape)
     return Tracking(tracks, drift, affine, filled, about, spacing, sites.lattice, log.frames)
 
 
@@ -181,117 +180,3 @@ def _firm(log: Log, merged: Ints, sites: Sites) -> Bools:
     spread = np.sqrt(np.bincount(row, off, minlength=len(sites.place)) / np.maximum(count, 1))
     firm = (spread < _FIRM * log.spacing) & (sites.index[:, 2] >= 0)
     return np.asarray(firm[row])
-
-
-def _table(
-    log: Log,
-    merged: Ints,
-    woven: Woven,
-    sites: Sites,
-    lives: Lives,
-    order: Ints,
-    table: pd.DataFrame,
-) -> pd.DataFrame:
-    """Rows of atoms, then of vacancies."""
-    is_atom = woven.track >= 0
-    is_empty = (woven.vacancy >= 0) & ~is_atom
-    entry = np.concatenate([np.flatnonzero(is_atom), np.flatnonzero(is_empty)])
-    count = int(woven.track.max(initial=-1)) + 1
-    number = np.where(is_atom, woven.track, woven.vacancy + count)[entry]
-    row = log.row[entry]
-    given = "atom" in table
-    names = table["atom"].to_numpy(float, na_value=-1)[order] if given else np.arange(len(order))
-    atom = np.where((row >= 0) & is_atom[entry], np.append(names, -1)[row], -1).astype(np.int64)
-    home = log.home[entry].copy()
-    seen = _in_frame(log, entry)
-    missed = row < 0
-    p = np.where(missed, lives.occupied[entry], log.p[entry]) * woven.p[entry]
-    p = np.where(is_atom[entry], p, 1 - lives.occupied[entry])
-    labels = {tuple(i): sites.name(i) for i in np.unique(sites.index, axis=0)}
-    site = (
-        np.array([labels[tuple(i)] for i in sites.index], dtype=object)[sites.row(merged[entry])]
-        if len(sites.place)
-        else np.empty(0, dtype=object)
-    )
-    kind = np.where(is_atom[entry], "atom", "vacancy").astype(object)
-    rows = pd.DataFrame(
-        {
-            "track": number,
-            "kind": kind,
-            "frame": log.frames[log.time[entry]] if len(entry) else np.empty(0, np.int64),
-            "atom": pd.arrays.IntegerArray(atom, atom < 0),
-            "x_px": seen[:, 0],
-            "y_px": seen[:, 1],
-            "x_ref_px": home[:, 0],
-            "y_ref_px": home[:, 1],
-            "site": site,
-            "species": _species(log, woven)[entry],
-            "p": p,
-        }
-    )
-    return conform(rows.sort_values(["track", "frame"], ignore_index=True), TRACKS)
-
-
-def _in_frame(log: Log, entry: Ints) -> Floats:
-    """Positions in the frames themselves."""
-    if not len(entry):
-        return np.empty((0, 2))
-    matrix = np.array([m.matrix for m in log.motions])[log.time[entry]]
-    shift = np.array([m.shift for m in log.motions])[log.time[entry]]
-    return np.asarray(np.einsum("ki,kij->kj", log.home[entry], matrix) + shift)
-
-
-def _species(log: Log, woven: Woven) -> np.ndarray:
-    """Species at each entry: that of the dopant's path, or the commonest of the track."""
-    words = np.array([*log.words, ""], dtype=object)
-    count = int(woven.track.max(initial=-1)) + 1
-    votes = np.zeros((count + 1, len(words)))
-    plain = woven.word < 0
-    known = (log.word >= 0) & (woven.track >= 0) & plain
-    np.add.at(votes, (woven.track[known], log.word[known]), log.sure[known])
-    usual = np.where(votes.max(axis=1) > 0, votes.argmax(axis=1), -1)
-    code = np.where(plain, usual[woven.track], woven.word)
-    return words[np.where(woven.track >= 0, code, -1)]
-
-
-def _lives_table(tracks: pd.DataFrame, log: Log, shape: tuple[int, int] | None) -> pd.DataFrame:
-    columns = ["track", "kind", "species", "first", "last", "hits", "birth", "death"]
-    if not len(tracks):
-        return pd.DataFrame(columns=columns)
-    group = tracks.groupby("track", sort=True)
-    head, tail = group.head(1), group.tail(1)
-    vacancy = tracks[tracks["kind"] == "vacancy"]
-    opened = vacancy.groupby("track").head(1)
-    low, high = tracks[["x_px", "y_px"]].min().to_numpy(), tracks[["x_px", "y_px"]].max().to_numpy()
-    if shape is not None:
-        low, high = np.zeros(2), np.array([shape[1], shape[0]]) - 1.0
-
-    def near_border(rows: pd.DataFrame) -> Bools:
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
-        return np.asarray(np.minimum(xy - low, high - xy).min(axis=1) < _BORDER * log.spacing)
-
-    start = head["frame"].to_numpy() - log.frames[0] < _WAITING
-    end = tail["frame"].to_numpy() >= log.frames[-1]
-    hole = np.isin(_site_keys(tail), _site_keys(opened)) & (tail["site"] != "").to_numpy()
-    alive = end | (log.frames[-1] - tail["frame"].to_numpy() < _WAITING)
-    return pd.DataFrame(
-        {
-            "track": head["track"].to_numpy(),
-            "kind": head["kind"].to_numpy(),
-            "species": tail["species"].to_numpy(),
-            "first": head["frame"].to_numpy(),
-            "last": tail["frame"].to_numpy(),
-            "hits": group["atom"].count().to_numpy(),
-            "birth": np.where(start, "start", np.where(near_border(head), "border", "inside")),
-            "death": np.select(
-                [alive & ~hole, hole, near_border(tail)], ["end", "knock-on", "border"], "inside"
-            ),
-        }
-    )
-
-
-_WAITING = 4  # frames at the end of the movie in which an atom may just have been missed
-
-
-def _site_keys(rows: pd.DataFrame) -> list[str]:
-    return rows["site"].astype(str).tolist()

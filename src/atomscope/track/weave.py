@@ -10,7 +10,7 @@ from atomscope.track.assign import one_to_one
 from atomscope.track.dopants import Path
 from atomscope.track.lives import Lives
 from atomscope.track.log import Log
-from atomscope.track.motion import Floats, Ints
+from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.sites import Sites
 
 _LEAP = 1.35  # spacings: farthest that an atom goes from one place to an empty one
@@ -38,7 +38,7 @@ class Woven:
 
 def weave(log: Log, merged: Ints, lives: Lives, sites: Sites, paths: list[Path]) -> Woven:
     """Join lives to tracks and let dopants trade places with their neighbours."""
-    links = _links(log, lives, sites)
+    links = _links(log, merged, lives, sites)
     root = np.arange(len(lives.place))
     for a, b in links:  # sorted by the time of b: a has its final root already
         root[b] = root[a]
@@ -52,13 +52,23 @@ def weave(log: Log, merged: Ints, lives: Lives, sites: Sites, paths: list[Path])
     return Woven(track, word, p, _vacancies(log, merged, lives, sites, links))
 
 
-def _links(log: Log, lives: Lives, sites: Sites) -> list[tuple[int, int]]:
+def _left_empty(log: Log, merged: Ints, lives: Lives) -> Bools:
+    """Lives whose places are then seen empty; other atoms went out of view, shape (L,)."""
+    empty = np.flatnonzero((lives.life < 0) & (lives.occupied < 0.5))
+    key = merged[empty] * (len(log.frames) + 1) + log.time[empty]
+    key.sort()
+    start = lives.place * (len(log.frames) + 1) + lives.last
+    stop = lives.place * (len(log.frames) + 1) + lives.last + 2 * _EMPTY
+    return np.asarray(np.searchsorted(key, stop) - np.searchsorted(key, start) >= _EMPTY - 1)
+
+
+def _links(log: Log, merged: Ints, lives: Lives, sites: Sites) -> list[tuple[int, int]]:
     """Pairs of lives that are one atom, which went to a place that was empty."""
     if len(lives.place) < 2 or not np.isfinite(log.spacing):
         return []
     row = sites.row(lives.place)
     end = len(log.frames) - 1
-    done = np.flatnonzero(lives.last < end - 1)
+    done = np.flatnonzero((lives.last < end - 1) & _left_empty(log, merged, lives))
     new = np.flatnonzero(lives.first > 0)
     if not len(done) or not len(new):
         return []
@@ -142,9 +152,11 @@ def _vacancies(
     spans: dict[tuple[int, int], int] = {}  # (place, last life before) -> number
     before: dict[int, tuple[int, int]] = {}  # life -> the empty time that it ended
     on_site = sites.index[sites.row(lives.place), 2] >= 0
-    for place in np.unique(lives.place[on_site]):
-        rows = np.flatnonzero(merged == place)
-        rows = rows[np.argsort(log.time[rows])]
+    order = np.lexsort((log.time, merged))
+    sorted_places = merged[order]
+    bare = np.unique(merged[(lives.life < 0) & (lives.occupied < 0.5)])
+    for place in np.intersect1d(lives.place[on_site], bare):
+        rows = order[slice(*np.searchsorted(sorted_places, [place, place + 1]))]
         mine = np.flatnonzero(lives.place == place)
         mine = mine[np.argsort(lives.first[mine])]
         for k, life in enumerate(mine):
