@@ -1,0 +1,100 @@
+"""From an image to named defects, tracks and events; materials that measure the pixel size."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import atomscope
+from atomscope.apps.cli import run
+from atomscope.errors import UsageError
+from atomscope.pipeline.material import known_material
+from atomscope.simulate.named import NamedFrame, named_frame
+from atomscope.simulate.samples import graphene_si
+
+
+@pytest.fixture(scope="module")
+def frame() -> NamedFrame:
+    """Graphene with three defects, at a good dose."""
+    return named_frame("graphene", ("Si1C3", "V1", "V2(5-8-5)"), seed=21, dose=60.0)
+
+
+@pytest.fixture(scope="module")
+def result(frame):
+    """Its analysis."""
+    return atomscope.analyze(frame.image, pixel_size=frame.pixel_size, elements="C,Si")
+
+
+def test_defects_of_an_image_are_named_where_they_are(frame, result):
+    found = result.defects.sort_values("name")
+    assert found["name"].tolist() == sorted(frame.defects["name"])
+    true = frame.defects.sort_values("name")
+    apart = np.hypot(found["x"].to_numpy() - true["x"], found["y"].to_numpy() - true["y"])
+    assert apart.max() < 1.0
+    assert (found["p"] > 0.5).all()
+
+
+def test_atoms_know_their_defect(result):
+    member = result.atoms["defect"].notna()
+    for number, row in result.defects.set_index("defect").iterrows():
+        own = result.atoms.loc[member & (result.atoms["defect"] == number), "atom"]
+        assert set(row["atoms"].split()) >= {str(atom) for atom in own}
+
+
+def test_a_material_measures_the_pixel_size(frame):
+    found = atomscope.analyze(frame.image, material="graphene")
+    assert found.image.pixel_size == pytest.approx(frame.pixel_size, rel=0.01)
+    assert any("measured from the lattice" in line for line in found.warnings)
+    assert found.atoms["x"].notna().all()
+
+
+def test_a_pixel_size_that_does_not_fit_the_material_is_said(frame):
+    found = atomscope.analyze(frame.image, material="graphene", pixel_size=0.15)
+    assert found.image.pixel_size == 0.15
+    assert any("asks for" in line for line in found.warnings)
+
+
+def test_a_material_whose_lattice_is_not_there_is_said(frame):
+    found = atomscope.analyze(frame.image, material="SrTiO3", pixel_size=None)
+    assert found.image.pixel_size is None
+    assert any("not that of SrTiO3" in line for line in found.warnings)
+
+
+def test_materials_know_their_columns():
+    assert known_material("1H-MoS2").elements == ("Mo", "S2")
+    assert known_material("graphene").area == pytest.approx(5.24, abs=0.02)
+    with pytest.raises(UsageError, match="nearest"):
+        known_material("grafene")
+
+
+def test_a_movie_gives_tracks_and_the_hop_of_its_silicon(tmp_path):
+    movie, _ = graphene_si()
+    np.save(tmp_path / "movie.npy", movie)
+    out = tmp_path / "out"
+    command = ["analyze", str(tmp_path / "movie.npy"), "--pixel-size", "0.11", "--elements", "C,Si"]
+    assert run([*command, "-o", str(out)]) == 0
+    events = pd.read_csv(out / "events.csv")
+    hop = events[events["kind"] == "hop"]
+    assert len(hop) == 1
+    assert hop["frame"].item() == len(movie) // 2
+    tracks = pd.read_csv(out / "tracks.csv")
+    silicon = tracks[(tracks["kind"] == "atom") & (tracks["species"] == "Si")]
+    assert silicon["track"].nunique() == 1
+    assert len(silicon) == len(movie)
+    card = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    assert card["defects"]["counts"] == {"Si1C3": len(movie)}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [("--rules", "grafene", "built in"), ("--material", "grafene", "graphene")],
+)
+def test_a_name_that_is_not_known_gets_one_line(tmp_path, capsys, option, value, said):
+    np.save(tmp_path / "a.npy", np.zeros((64, 64)))
+    assert run(["analyze", str(tmp_path / "a.npy"), option, value, "-o", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
