@@ -72,7 +72,7 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
         weak = as_table([replace(found, found=found.found.keep(~strong))])
         found = replace(found, found=found.found.keep(strong))
         detected = time.perf_counter()
-        table = refined(frame, as_table([found]), found.good, plan, view)
+        table = numbered(refined(frame, as_table([found]), found.good, plan, view))
         return _Done(table, weak, detected - started, time.perf_counter() - detected)
 
     if jobs <= 1 or image.n_frames == 1:
@@ -86,7 +86,7 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
 def refined(
     frame: FloatArray, table: pd.DataFrame, good: Any, plan: Recipe, view: View
 ) -> pd.DataFrame:
-    """Fit the columns of one frame together, as the recipe says."""
+    """Fit columns of one frame together, as the recipe says; each keeps its number."""
     if plan.refine is None:
         return table
     from atomscope.refine import RefineOptions, hold, refine
@@ -102,8 +102,12 @@ def _within(table: pd.DataFrame, shape: tuple[int, ...]) -> pd.DataFrame:
     """Drop columns whose fit ran to the border: their centres lie beyond it."""
     x, y = table["x_px"], table["y_px"]
     inside = (x > 0) & (x < shape[1] - 1) & (y > 0) & (y < shape[0] - 1)
-    kept = table[inside].reset_index(drop=True)
-    return kept.assign(atom=range(len(kept)))
+    return table[inside].reset_index(drop=True)
+
+
+def numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """Number the atoms of one frame from 0."""
+    return table.reset_index(drop=True).assign(atom=range(len(table)))
 
 
 def cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:

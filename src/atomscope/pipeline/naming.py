@@ -14,12 +14,14 @@ from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.lattice import Lattice
-from atomscope.pipeline.frames import refined
+from atomscope.pipeline.frames import numbered, refined
 from atomscope.recipe import Recipe
 from atomscope.rules import name_defects
 from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
+
+_FITTED, _KEPT = 7.0, 3.5  # spacings around a change
 
 
 @dataclass
@@ -72,15 +74,15 @@ def reconciled(
         index = int(str(frame))
         candidates = weak_of.get(index, weak.iloc[:0])
         joint = reconcile(rows, candidates, lattices.get(index), image.frame_shape)
-        table = joint.atoms
-        if len(joint.vetoed) or len(joint.recalled):
-            table = _again(image, index, table, plan, view)
+        table, lattice = joint.atoms, lattices.get(index)
+        changed = pd.concat([joint.vetoed, joint.recalled])
+        if lattice is not None and len(changed):
+            table = _again(image, index, table, changed, lattice.spacing, plan, view)
             fitted |= fit_lattices(table)
         dim = too_dim(table, fitted.get(index))
         gone = pd.concat([joint.vetoed, table[dim]])
         if dim.any():
-            table = table[~dim].reset_index(drop=True)
-            table["atom"] = range(len(table))
+            table = numbered(table[~dim])
             fitted |= fit_lattices(table)
         evidence.add(gone, table)
         tables.append(table)
@@ -89,19 +91,31 @@ def reconciled(
     return pd.concat(tables, ignore_index=True), fitted, evidence.to_dict()
 
 
-def _again(image: Image, index: int, table: pd.DataFrame, plan: Recipe, view: View) -> pd.DataFrame:
-    """Fit a frame whose atoms have changed; words in flags stay."""
+def _again(
+    image: Image,
+    index: int,
+    table: pd.DataFrame,
+    changed: pd.DataFrame,
+    spacing: float,
+    plan: Recipe,
+    view: View,
+) -> pd.DataFrame:
+    """Fit the atoms around those that came or went again, and number all anew.
+
+    A wider neighbourhood is fitted than the one that is kept: at its rim neighbours are missing.
+    """
     frame = image.frame(index)
-    before = table["flags"].to_numpy(object) == "recalled"
-    places = table[["x_px", "y_px"]].to_numpy(float)[before]
-    rows = refined(frame, table.assign(atom=range(len(table))), usable(frame), plan, view)
-    rows = rows.assign(frame=index)
-    if len(places) == 0 or len(rows) == 0:
-        return rows
-    near = np.unique(cKDTree(rows[["x_px", "y_px"]].to_numpy(float)).query(places)[1])
-    flags = rows["flags"].to_numpy(object).copy()
-    flags[near] = [f"{word} recalled".strip() for word in flags[near]]
-    return rows.assign(flags=flags)
+    table = table.assign(atom=range(len(table)))
+    xy = table[["x_px", "y_px"]].to_numpy(float)
+    away = cKDTree(changed[["x_px", "y_px"]].to_numpy(float)).query(xy)[0] / spacing
+    fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
+    back = table["atom"][_recalled(table)]
+    words = fitted["flags"].astype(str).to_numpy(object)
+    marked = [f"{word} recalled".strip() for word in words]
+    fitted["flags"] = np.where(fitted["atom"].isin(back), marked, words)
+    inner = fitted["atom"].isin(table["atom"][away < _KEPT])
+    rows = pd.concat([table[away >= _KEPT], fitted[inner]])
+    return numbered(rows.sort_values("atom", kind="stable")).assign(frame=index)
 
 
 def named(
