@@ -161,9 +161,8 @@ def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, uni
     axes.add_collection(LineCollection(between, colors="#e4edf2", alpha=0.75, linewidths=line))
     if spacing < 2.4 * unit:
         return
-    for outline, size, colour in zip(outlines, sizes, fill, strict=True):
-        middle = outline.mean(axis=0)
-        axes.text(*middle, str(size), ha="center", va="center", **_text(unit) | {"color": colour})
+    for outline, size in zip(outlines, sizes, strict=True):
+        axes.text(*outline.mean(axis=0), str(size), ha="center", va="center", **_text(unit))
 
 
 def _draw_defects(

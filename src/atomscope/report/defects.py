@@ -52,21 +52,16 @@ def kinds(defects: pd.DataFrame, image: Image) -> Kinds:
     if image.pixel_size is not None:
         unit, area = "nm²", height * width * (image.pixel_size / 10) ** 2
     first = defects.drop_duplicates("name").set_index("name")
+    about = first[["formula", "known", "rule"]].to_dict("index")
     found: dict[bool, list[Kind]] = {True: [], False: []}
-    for row in concentrations(defects, area * image.n_frames).itertuples():
-        name, mean = str(row.name), int(row.count) / image.n_frames
+    for row in concentrations(defects, area * image.n_frames).to_dict("records"):
+        name, count = str(row["name"]), int(row["count"])
+        mean, more = count / image.n_frames, about[row["name"]]
         low = poisson_interval(floor(mean))[0] / area
         high = poisson_interval(ceil(mean))[1] / area
-        about = first.loc[row.name]
-        kind = Kind(
-            name,
-            str(about["formula"]),
-            f"{int(row.count):,}",
-            f"{row.density:.3g}",
-            f"{low:.2g} to {high:.2g}",
-            str(about["rule"]),
-        )
-        found[bool(about["known"])].append(kind)
+        density, interval = f"{row['density']:.3g}", f"{low:.2g} to {high:.2g}"
+        kind = Kind(name, str(more["formula"]), f"{count:,}", density, interval, str(more["rule"]))
+        found[bool(more["known"])].append(kind)
     note = f"Density per {unit} with its 95 % Poisson interval."
     if image.n_frames > 1:
         note += " The frames count as views of one place: a defect is counted in each that shows it"

@@ -16,14 +16,16 @@ function makeLayers(models, settings, all) {
     const { a, b } = data("bonds");
     const [start, end] = settings.bond_starts.slice(frame, frame + 2);
     const first = settings.starts[frame];
+    const apart = 0.3; // share of a bond that the rings around its atoms cover
     // One line with gaps: x, y of both ends, then nothing.
     const x = new Float32Array(3 * (end - start)).fill(NaN);
     const y = new Float32Array(3 * (end - start)).fill(NaN);
     for (let bond = start; bond < end; bond++) {
       const at = 3 * (bond - start);
-      [a[bond], b[bond]].forEach((atom, side) => {
-        x[at + side] = all.x_px[first + atom];
-        y[at + side] = all.y_px[first + atom];
+      const [i, j] = [first + a[bond], first + b[bond]];
+      [apart, 1 - apart].forEach((share, side) => {
+        x[at + side] = all.x_px[i] + share * (all.x_px[j] - all.x_px[i]);
+        y[at + side] = all.y_px[i] + share * (all.y_px[j] - all.y_px[i]);
       });
     }
     models.bond_lines.data = { x, y };

@@ -129,17 +129,16 @@ def _columns(defects: pd.DataFrame) -> dict[str, Any]:
 def _add_network(viewer: Any) -> dict[str, Any]:
     from bokeh.models import ColumnDataSource
 
-    lines = ColumnDataSource({"x": [], "y": []})
-    bonds = viewer.line(
-        "x", "y", source=lines, line_color="#e4edf2", line_alpha=0.8, line_width=1.2, level="image"
-    )
     shown = ColumnDataSource({"xs": [], "ys": [], "x": [], "y": [], "colour": [], "size": []})
     fills = viewer.patches(
         "xs", "ys", source=shown, fill_color="colour", fill_alpha=0.3, line_color=None,
-        level="image",
     )  # fmt: skip
+    lines = ColumnDataSource({"x": [], "y": []})
+    bonds = viewer.line(
+        "x", "y", source=lines, line_color="#e4edf2", line_alpha=0.8, line_width=1.2
+    )
     sizes = viewer.text(
-        "x", "y", "size", source=shown, text_color="colour", text_align="center",
+        "x", "y", "size", source=shown, text_color="white", text_align="center",
         text_baseline="middle", text_font_size="14px",
     )  # fmt: skip
     return {
@@ -159,8 +158,8 @@ def _add_defects(viewer: Any) -> dict[str, Any]:
     rings = viewer.circle(**style, line_color="colour", line_width=1.8, hover_line_width=3)
     names = viewer.text(
         "x", "top", "name", source=shown, text_color="colour", text_align="center",
-        text_baseline="bottom", text_font_size="13px", text_outline_color="#0d1117",
-        text_outline_width=3,
+        text_baseline="bottom", text_font_size="13px", background_fill_color="#0d1117",
+        background_fill_alpha=0.6, padding=2, border_radius=3,
     )  # fmt: skip
     viewer.add_tools(
         HoverTool(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +122,7 @@ def _class_of(
     rows: pd.DataFrame, frames: Mapping[int, pd.DataFrame], image: Image, host: str
 ) -> _Class | None:
     """Align the views of a kind; None where it is too large, or shows no atoms."""
-    seen = [_view(row, frames.get(int(row.frame))) for row in rows.itertuples()]
+    seen = [_view(row, frames.get(int(row["frame"]))) for row in rows.to_dict("records")]
     views = [view for view in seen if view is not None and 2 <= len(view.points) <= _MAX_ATOMS]
     if not views:
         return None
@@ -138,15 +138,15 @@ def _class_of(
     return _Class(reference, [v for v, _ in kept], [p for _, p in kept], bonds, float(side))
 
 
-def _view(row: tuple[object, ...], atoms: pd.DataFrame | None) -> View | None:
+def _view(row: Mapping[Any, Any], atoms: pd.DataFrame | None) -> View | None:
     """The atoms of one defect; of an empty site those around it."""
     if atoms is None or len(atoms) == 0:
         return None
     place = dict(zip(atoms["atom"].tolist(), range(len(atoms)), strict=True))
-    chosen = members(row.atoms, place)  # type: ignore[attr-defined]
+    chosen = members(row["atoms"], place)
     if len(chosen) < 2:
         xy = atoms[["x_px", "y_px"]].to_numpy(float)
-        away = np.hypot(*(xy - (row.x_px, row.y_px)).T)  # type: ignore[attr-defined]
+        away = np.hypot(*(xy - (row["x_px"], row["y_px"])).T)
         others = np.delete(away, chosen)
         if not np.isfinite(others).any():
             return None
@@ -190,7 +190,8 @@ def _pictures(image: Image, classes: Mapping[str, _Class]) -> dict[str, FloatArr
         for view, pose in zip(one.views, one.poses, strict=True)
     ]
     sums = {name: [np.zeros((PIXELS, PIXELS)), np.zeros((PIXELS, PIXELS))] for name in classes}
-    read, frame = -1, np.zeros((1, 1))
+    read: int = -1
+    frame: FloatArray = np.zeros((0, 0))
     for number, name, pose in sorted(views, key=lambda view: view[0]):
         if number != read:
             read, frame = number, _levelled(image.frame(number))
@@ -214,14 +215,14 @@ def _lines(one: _Class, pixel_size: float | None) -> tuple[Line, ...]:
     means, errors = mean_lengths(one.views, one.poses, one.bonds)
     ends = ((one.reference.points / one.side + 0.5) * PIXELS).round(1).tolist()
     return tuple(
-        Line(*ends[i], *ends[j], _named(mean, error, pixel_size))
+        Line(ends[i][0], ends[i][1], ends[j][0], ends[j][1], _named(mean, error, pixel_size))
         for (i, j), mean, error in zip(one.bonds.tolist(), means, errors, strict=True)
     )
 
 
 def _by_pair(one: _Class, pixel_size: float | None) -> tuple[str, ...]:
     """Mean length of the bonds of each pair of elements; its error from view to view."""
-    words = [_pair(one.reference.species[[i, j]]) for i, j in one.bonds.tolist()]
+    words = [_pair(one.reference.species[[i, j]].tolist()) for i, j in one.bonds.tolist()]
     lines = []
     for word in sorted(set(words)):
         bonds = one.bonds[[w == word for w in words]]

@@ -10,6 +10,7 @@ import pandas as pd
 
 from atomscope.plot import PALETTE, UNKNOWN_COLOUR
 from atomscope.report.charts import add_mark, empty_chart
+from atomscope.report.words import percent
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 MAX_TRACKS = 30
 MAX_EVENTS = 200  # rows of the table
 _RARE = 0.15  # share of the tracks: species with less are dopants, as in `atomscope.track`
+_LEAST = 0.1  # share of the frames: what is seen less may be a missed atom
 _ELSEWHERE = "others"
 
 
@@ -62,7 +64,7 @@ def timeline(
     if n_frames < 2 or len(tracks) == 0:
         return None
     states = states_of(tracks, events, atoms, defects)
-    order = _by_interest(states, events)
+    order = _by_interest(states, events, n_frames)
     if not order:
         return None
     shown = order[:MAX_TRACKS]
@@ -70,8 +72,10 @@ def timeline(
     labels = _labels(tracks, shown)
     chart, mark = _draw(bars, events, labels, n_frames)
     note = "A row for each dopant, vacancy and defect; diamonds are events; click to see a frame."
-    if len(order) > len(shown):
-        note += f" The {len(shown)} of {len(order)} tracks with most events are drawn."
+    every = states["track"].nunique()
+    if every > len(shown):
+        note += f" Of {every:,} tracks those with events, then the longest, are drawn"
+        note += f"; not those without events in less than {percent(_LEAST)} of the frames."
     return Timeline(chart, mark, note)
 
 
@@ -161,12 +165,13 @@ def _switched(dopants: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
     return found
 
 
-def _by_interest(states: pd.DataFrame, events: pd.DataFrame) -> list[int]:
-    """Tracks with the most events first, then the longest."""
+def _by_interest(states: pd.DataFrame, events: pd.DataFrame, n_frames: int) -> list[int]:
+    """Tracks with the most events first, then the longest; short ones without any not at all."""
     length = states["track"].value_counts()
     number = events["track"].dropna().astype(np.int64).value_counts()
     happened = number.reindex(length.index).fillna(0).to_numpy()
     order = np.lexsort((length.index.to_numpy(), -length.to_numpy(), -happened))
+    order = order[(happened > 0)[order] | (length.to_numpy()[order] >= _LEAST * n_frames)]
     return [int(track) for track in length.index.to_numpy()[order]]
 
 
@@ -186,15 +191,17 @@ def _draw(
     rows = [*labels.values()] + [_ELSEWHERE] * (_ELSEWHERE in set(source.data["row"]))
     chart = empty_chart("frame", "", y_range=FactorRange(*rows[::-1]), height=70 + 24 * len(rows))
     chart.x_range.update(start=-0.5, end=n_frames - 0.5)
-    names = list(bars["state"].value_counts().index)
-    for number, state in enumerate(names):
-        here = bars[bars["state"] == state]
-        colour = PALETTE[number] if number < len(PALETTE) else UNKNOWN_COLOUR
+    place = {state: k for k, state in enumerate(bars["state"].value_counts().index)}
+    number = np.minimum(bars["state"].map(place).to_numpy(np.int64), len(PALETTE))
+    for k in np.unique(number):
+        here = bars[number == k]
+        few = k < len(PALETTE)
+        label = str(here["state"].iloc[0] or "unknown") if few else "other"
         chart.hbar(
             y=[labels[track] for track in here["track"]], height=0.62,
             left=here["first"].to_numpy() - 0.5, right=here["last"].to_numpy() + 0.5,
-            fill_color=colour, line_color="#3d4a57", line_width=0.4,
-            legend_label=str(state) or "unknown",
+            fill_color=PALETTE[k] if few else UNKNOWN_COLOUR, line_color="#3d4a57",
+            line_width=0.4, legend_label=label,
         )  # fmt: skip
     marks = chart.scatter(
         "frame", "row", source=source, marker="diamond", size=12, fill_color="#d1495b",
