@@ -332,3 +332,10 @@ def test_a_line_of_vacancies_has_length_and_direction():
     line = _named(frame).defects.iloc[0]
     assert line["name"] == "V_S line 4"
     assert line["length_px"] * frame.pixel_size == pytest.approx(3 * 3.16, abs=0.4)
+
+
+def test_atoms_in_one_point_get_one_line():
+    table = pd.DataFrame({"x_px": [5.0] * 6, "y_px": [5.0] * 6, "species": ["C"] * 6})
+    with pytest.raises(UsageError, match="one place") as caught:
+        name_defects(table)
+    assert "\n" not in str(caught.value)

@@ -13,10 +13,11 @@ from scipy.spatial import cKDTree
 from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
+from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.pipeline.frames import numbered, refined
 from atomscope.recipe import Recipe
-from atomscope.rules import name_defects
+from atomscope.rules import load, name_defects
 from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
@@ -132,16 +133,24 @@ def named(
 
     Returns:
         Atoms, defects, facts for the run card, lines to warn with.
+
+    Raises:
+        UsageError: There is no such rule book, or it is wrong.
     """
     if plan.naming is None:
         return atoms, empty, {}, ()
-    found = name_defects(
-        atoms,
-        host=plan.naming.rules,
-        lattices=lattices,
-        shape=image.frame_shape,
-        pixel_size=image.pixel_size,
-    )
+    if plan.naming.rules:
+        load(plan.naming.rules)  # a wrong book is an error, an odd table is a warning
+    try:
+        found = name_defects(
+            atoms,
+            host=plan.naming.rules,
+            lattices=lattices,
+            shape=image.frame_shape,
+            pixel_size=image.pixel_size,
+        )
+    except UsageError as error:
+        return atoms, empty, {}, (f"{image.name}: no defects were named: {error}",)
     defects = found.defects if found.host else empty
     facts = {"host": found.host, "counts": defects["name"].value_counts().to_dict()}
     warnings = found.warnings if found.host or plan.naming.rules else ()
