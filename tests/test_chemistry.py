@@ -37,6 +37,16 @@ def test_defects_of_an_image_are_named_where_they_are(frame, result):
     assert (found["p"] > 0.5).all()
 
 
+def test_a_defect_of_an_image_becomes_a_cell(result):
+    silicon = result.defects[result.defects["name"] == "Si1C3"]["defect"].item()
+    cell = result.cell(int(silicon), repeat=4)
+    assert cell.get_chemical_symbols().count("Si") == 1
+    distance = cell.get_all_distances(mic=True)
+    assert 1.2 < distance[distance > 0].min() < 1.5
+    with pytest.raises(UsageError, match="no defect"):
+        result.cell(99)
+
+
 def test_atoms_know_their_defect(result):
     member = result.atoms["defect"].notna()
     for number, row in result.defects.set_index("defect").iterrows():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
 from atomscope.detect import look
+from atomscope.errors import UsageError
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.frames import Progress, all_frames, cut
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from ase import Atoms
 
     from atomscope.quality import Quality
     from atomscope.species import Lattices
@@ -62,6 +64,33 @@ class Result:
     def warnings(self) -> tuple[str, ...]:
         """One line for each thing that a user should know."""
         return tuple(self.card["warnings"])
+
+    def cell(self, defect: int, *, frame: int = 0, repeat: int = 6) -> Atoms:
+        """Cut a defect out as a periodic cell for a calculator; see `rules.cell.defect_cell`.
+
+        Args:
+            defect: Its number in `defects`.
+            frame: Of the movie.
+            repeat: Edge of the box in primitive cells.
+
+        Raises:
+            UsageError: There is no such defect, no lattice, no pixel size, or species are unknown.
+        """
+        from atomscope.rules.cell import defect_cell
+        from atomscope.species import fit_lattices
+
+        rows = self.defects[(self.defects["frame"] == frame) & (self.defects["defect"] == defect)]
+        if len(rows) == 0:
+            raise UsageError(f"frame {frame} has no defect {defect}; see the table `defects`.")
+        atoms = self.atoms[self.atoms["frame"] == frame]
+        lattice = fit_lattices(atoms).get(frame)
+        if lattice is None or self.image.pixel_size is None:
+            raise UsageError(
+                f"{self.image.name}: a cell needs a lattice and a pixel size; give "
+                "pixel_size or material."
+            )
+        place = (float(rows["x_px"].iloc[0]), float(rows["y_px"].iloc[0]))
+        return defect_cell(atoms, place, lattice, self.image.pixel_size, repeat=repeat)
 
     def save(self, out: str | Path, *, parquet: bool = False) -> Path:
         """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
