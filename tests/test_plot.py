@@ -14,16 +14,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 
-from atomscope.columns import conform, empty
+from atomscope.columns import DEFECTS, conform, empty
 from atomscope.plot import (
+    Network,
+    circles,
     classify_colours,
     grey,
     median_spacing,
+    network,
     overlay,
     scale_bar,
     shrink,
     shrink_factor,
 )
+from atomscope.plot.network import MOST_ATOMS, members, place_names
 
 
 def table(xy: list[tuple[float, float]] | np.ndarray, **columns: object) -> pd.DataFrame:
@@ -151,6 +155,137 @@ def test_nothing_global_is_touched(tmp_path: Path) -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- bonds, rings, defects --------------------------------------------------------------------
+
+BOND = 20.0
+
+
+def honeycomb(missing: int = 0, turn: float = 0.3) -> pd.DataFrame:
+    """A turned sheet of graphene of 400 × 400 px, without the atoms nearest to its middle."""
+    steps = np.array([[1.0, 0.0], [-0.5, np.sqrt(0.75)]]) * np.sqrt(3) * BOND
+    cells = np.stack(np.meshgrid(*[np.arange(-20, 20)] * 2), axis=-1).reshape(-1, 2)
+    xy = np.concatenate([cells @ steps, cells @ steps + np.array([1 / 3, 2 / 3]) @ steps])
+    wheel = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    xy = xy @ wheel + 200
+    xy = xy[((xy > 5) & (xy < 395)).all(axis=1)]
+    order = np.argsort(np.hypot(*(xy - 200).T))
+    return table(np.delete(xy, order[:missing], axis=0), species="C")
+
+
+def net_of(atoms: pd.DataFrame) -> Network:
+    return network(atoms, host="graphene", shape=(400, 400), pixel_size=1.42 / BOND)
+
+
+def defect(atoms: pd.DataFrame, **columns: object) -> pd.DataFrame:
+    """One defect in the middle, made of the atoms around it."""
+    near = atoms[np.hypot(atoms["x_px"] - 200, atoms["y_px"] - 200) < 1.2 * BOND]
+    numbers = " ".join(str(n) for n in near["atom"])
+    base = {"name": "V1", "x_px": 200.0, "y_px": 200.0, "atoms": numbers, "known": True}
+    return conform(pd.DataFrame({"frame": [0], **base, **columns}), DEFECTS)
+
+
+def test_bonds_join_first_neighbours_and_only_odd_rings_are_kept() -> None:
+    atoms = honeycomb()
+    whole = net_of(atoms)
+    xy = atoms[["x_px", "y_px"]].to_numpy()
+    np.testing.assert_allclose(np.hypot(*(xy[whole.bonds[:, 0]] - xy[whole.bonds[:, 1]]).T), BOND)
+    inner = ((xy > 5 + BOND) & (xy < 395 - BOND)).all(axis=1)
+    assert (np.bincount(whole.bonds.ravel(), minlength=len(xy))[inner] == 3).all()
+    assert whole.rings == ()
+    (hole,) = net_of(honeycomb(missing=1)).rings
+    assert len(hole) == 12  # three hexagons that shared the atom
+    assert (
+        np.hypot(*(honeycomb(missing=1)[["x_px", "y_px"]].to_numpy()[list(hole)] - 200).T)
+        < 2.7 * BOND
+    ).all()
+
+
+def test_the_network_does_not_depend_on_order_and_units() -> None:
+    atoms = honeycomb(missing=1)
+    shuffled = atoms.sample(frac=1, random_state=4).reset_index(drop=True)
+
+    def sets(rows: pd.DataFrame, net: Network) -> tuple[set[frozenset[int]], ...]:
+        number = rows["atom"].to_numpy()
+        rings = [number[list(ring)].tolist() for ring in net.rings]
+        return {frozenset(pair) for pair in number[net.bonds].tolist()}, set(map(frozenset, rings))
+
+    expected = sets(atoms, net_of(atoms))
+    assert sets(shuffled, net_of(shuffled)) == expected
+    assert sets(atoms, network(atoms.assign(species=""))) == expected
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [empty(), table([(3, 3)]), table([(3, 3)] * 5), table([(np.nan, 1), (2, 2), (np.inf, 0)])],
+)
+def test_a_network_of_nothing_is_empty(atoms: pd.DataFrame) -> None:
+    assert network(atoms, host="graphene", shape=(9, 9), pixel_size=0.1).bonds.shape == (0, 2)
+
+
+def test_words_that_are_no_elements_and_unknown_rules_are_no_harm() -> None:
+    atoms = honeycomb(missing=1)
+    for species, host in (("hollow", "graphene"), ("hollow", None), ("C", "../own.yaml")):
+        found = network(atoms.assign(species=species), host=host, pixel_size=1.42 / BOND)
+        np.testing.assert_array_equal(found.bonds, net_of(atoms).bonds)
+
+
+def test_frames_with_very_many_atoms_have_no_bonds(rng: np.random.Generator) -> None:
+    assert len(network(table(rng.uniform(0, 9999, (MOST_ATOMS + 1, 2)))).bonds) == 0
+
+
+def test_a_circle_holds_the_atoms_of_its_defect_and_no_second_shell() -> None:
+    atoms = honeycomb(missing=1)
+    ((x, y, radius),) = circles(defect(atoms), atoms)
+    assert (x, y) == (200, 200)
+    assert BOND < radius < np.sqrt(3) * BOND
+    ((_, _, lone),) = circles(defect(atoms).assign(atoms=""), atoms)
+    assert 0 < lone < BOND
+    assert members("3 x -1 77 4", {3: 0, 4: 1}) == [0, 1]
+
+
+def test_bonds_rings_and_circles_are_drawn_where_they_are(tmp_path: Path) -> None:
+    atoms = honeycomb(missing=1)
+    frame = np.zeros((400, 400))
+    about = {"pixel_size": 0.071, "net": net_of(atoms), "defects": defect(atoms, name="")}
+    plain = picture(overlay(frame, atoms, tmp_path / "a.png", pixel_size=0.071))
+    drawn = picture(overlay(frame, atoms, tmp_path / "b.png", **about))
+    changed = np.abs(drawn - plain).max(axis=-1) > 20
+    zoom = len(drawn) / 400
+
+    def at(x: float, y: float) -> bool:
+        return bool(changed[round((y + 0.5) * zoom), round((x + 0.5) * zoom)])
+
+    xy = atoms[["x_px", "y_px"]].to_numpy()
+    middles = xy[about["net"].bonds].mean(axis=1)
+    assert np.mean([at(*middle) for middle in middles]) > 0.95  # but for those under the legend
+    assert at(205, 205)  # inside the ring of 12
+    ((_, _, radius),) = circles(about["defects"], atoms)
+    angles = np.linspace(0, 2 * np.pi, 90)
+    around = [at(200 + radius * np.cos(a), 200 + radius * np.sin(a)) for a in angles]
+    assert np.mean(around) > 0.95
+    inner = [p for p in xy if np.hypot(*(p - 200)) > 2.5 * BOND and (np.abs(p - 200) < 120).all()]
+    assert not any(at(*p) for p in inner)  # the columns themselves stay visible
+
+
+@pytest.mark.parametrize("name", ["$x_{1}", "试样", "new-12ab34cd", "x" * 300])
+def test_any_name_of_a_defect_can_be_drawn(tmp_path: Path, name: str) -> None:
+    atoms = honeycomb(missing=1)
+    many = pd.concat([defect(atoms, name=name, known=False)] * 3, ignore_index=True)
+    overlay(np.zeros((400, 400)), atoms, tmp_path / "a.png", pixel_size=None, defects=many)
+
+
+@given(places=stn.arrays(np.float64, (12, 2), elements=st.floats(0, 300)))
+def test_names_never_cover_each_other(places: np.ndarray) -> None:
+    around = np.column_stack([places, np.full(len(places), 15.0)])
+    names, unit = ["V2(5-8-5)"] * len(places), 4.0
+    corners = place_names(names, around, unit)
+    assert corners[0] is not None
+    boxes = [(x, y, x + 1.25 * unit * 9, y - 2.4 * unit) for x, y in filter(None, corners)]
+    for i, a in enumerate(boxes):
+        for b in boxes[:i]:
+            assert a[0] >= b[2] or b[0] >= a[2] or a[3] >= b[1] or b[3] >= a[1]
 
 
 # --- its parts --------------------------------------------------------------------------------
