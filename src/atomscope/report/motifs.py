@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from atomscope.plot import median_spacing, network
 from atomscope.plot.network import members
@@ -35,6 +37,7 @@ _MAX_ATOMS = 40  # of a motif: boundaries are each of their own
 _MISFIT = 0.5  # spacings, from which on a view is not of this motif
 _BRIGHTEST = 1.0  # of a class average, in units of the frame's contrast: heavy atoms are cut off
 _RIM = 1.4  # spacings of host around the motif
+_NEAREST = 12  # atoms that a first shell has at most
 _SHELL = 1.35  # of the nearest distance: atoms that belong to an empty site
 
 
@@ -85,6 +88,32 @@ class _Class:
     side: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    """The atoms of one frame, and the row of each number."""
+
+    rows: pd.DataFrame
+    xy: FloatArray
+    place: dict[int, int]
+
+    def around(self, x: float, y: float, besides: list[int]) -> list[int]:
+        """Rows of the first shell around a place, without those that are named."""
+        finite, tree = self._tree
+        if len(finite) == 0:
+            return []
+        count = min(_NEAREST, len(finite))
+        distance, number = tree.query((x, y), k=list(range(1, count + 1)))
+        rows = finite[number]
+        other = ~np.isin(rows, besides)
+        reach = _SHELL * distance[other].min(initial=np.inf)
+        return [int(row) for row in rows[other & (distance <= reach)]]
+
+    @cached_property
+    def _tree(self) -> tuple[NDArray[np.intp], cKDTree]:
+        finite = np.flatnonzero(np.isfinite(self.xy).all(axis=1))
+        return finite, cKDTree(self.xy[finite])
+
+
 def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str) -> list[Motif]:
     """Return the class averages of the commonest kinds, at most `MAX_KINDS`.
 
@@ -98,7 +127,8 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
     chosen = {str(name): _spread(defects[defects["name"] == name]) for name in
               counts.index[:MAX_KINDS]}  # fmt: skip
     wanted = {int(frame) for rows in chosen.values() for frame in rows["frame"]}
-    frames = {int(str(f)): rows for f, rows in atoms.groupby("frame") if int(str(f)) in wanted}
+    groups = atoms[atoms["frame"].isin(wanted)].groupby("frame")
+    frames = {int(str(frame)): _frame(rows) for frame, rows in groups}
     classes = {name: _class_of(rows, frames, image, host) for name, rows in chosen.items()}
     found = {name: one for name, one in classes.items() if one is not None}
     pictures = _pictures(image, found)
@@ -113,13 +143,18 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
     ]  # fmt: skip
 
 
+def _frame(rows: pd.DataFrame) -> _Frame:
+    place = dict(zip(rows["atom"].tolist(), range(len(rows)), strict=True))
+    return _Frame(rows, rows[["x_px", "y_px"]].to_numpy(float), place)
+
+
 def _spread(rows: pd.DataFrame) -> pd.DataFrame:
     picked = np.linspace(0, len(rows) - 1, min(len(rows), _MAX_VIEWS)).round().astype(int)
     return rows.iloc[picked]
 
 
 def _class_of(
-    rows: pd.DataFrame, frames: Mapping[int, pd.DataFrame], image: Image, host: str
+    rows: pd.DataFrame, frames: Mapping[int, _Frame], image: Image, host: str
 ) -> _Class | None:
     """Align the views of a kind; None where it is too large, or shows no atoms."""
     seen = [_view(row, frames.get(int(row["frame"]))) for row in rows.to_dict("records")]
@@ -129,7 +164,7 @@ def _class_of(
     sizes = [len(view.points) for view in views]
     usual = [view for view in views if len(view.points) == int(np.median(sizes))] or views
     first = min(usual, key=lambda view: float(np.nan_to_num(view.errors, nan=9.0).mean()))
-    bonds = _bonds(first, frames[first.frame], image, host)
+    bonds = _bonds(first, frames[first.frame].rows, image, host)
     reference = _upright(first)
     unit = spacing_of(reference.points)
     pairs = [(view, align(view, reference)) for view in views]
@@ -138,23 +173,15 @@ def _class_of(
     return _Class(reference, [v for v, _ in kept], [p for _, p in kept], bonds, float(side))
 
 
-def _view(row: Mapping[Any, Any], atoms: pd.DataFrame | None) -> View | None:
+def _view(row: Mapping[Any, Any], frame: _Frame | None) -> View | None:
     """The atoms of one defect; of an empty site those around it."""
-    if atoms is None or len(atoms) == 0:
+    if frame is None:
         return None
-    place = dict(zip(atoms["atom"].tolist(), range(len(atoms)), strict=True))
-    chosen = members(row["atoms"], place)
-    if len(chosen) < 2:
-        xy = atoms[["x_px", "y_px"]].to_numpy(float)
-        away = np.hypot(*(xy - (row["x_px"], row["y_px"])).T)
-        others = np.delete(away, chosen)
-        if not np.isfinite(others).any():
-            return None
-        near = np.flatnonzero(away <= _SHELL * float(np.nanmin(others)))
-        chosen = sorted({*chosen, *near.tolist()})
-    part = atoms.iloc[chosen]
-    points = part[["x_px", "y_px"]].to_numpy(float)
-    if not np.isfinite(points).all():
+    chosen = members(row["atoms"], frame.place)
+    if len(chosen) < 2 and np.isfinite([row["x_px"], row["y_px"]]).all():
+        chosen = sorted({*chosen, *frame.around(row["x_px"], row["y_px"], chosen)})
+    part, points = frame.rows.iloc[chosen], frame.xy[chosen]
+    if len(chosen) == 0 or not np.isfinite(points).all():
         return None
     species = part["species"].fillna("").to_numpy(object)
     errors = part[["x_err_px", "y_err_px"]].to_numpy(float)
