@@ -6,7 +6,7 @@ A hidden Markov model with two states, occupied and empty, for each place (Rabin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ _COME = 1e-3  # that an empty place is filled
 _RUN = 2  # misses in a row from which on a place is looked at
 _AT_ONCE = 2000  # places that are worked on together
 _SHARE = 0.4  # least share of hits in the life of an atom
+_DENSE = 0.3  # least share of hits in all frames from first to last, off the lattice
 _HITS = 3  # least hits of an atom, in a movie that is long enough
 
 
@@ -41,6 +42,25 @@ class Lives:
     first: Ints
     last: Ints
     miss: float
+
+    def without_chance(self, hits: Ints, on_site: Bools) -> Lives:
+        """Leave out lives off the lattice that are false atoms which met at one place by chance.
+
+        Near the border a place may be out of view meanwhile, so that few misses are counted.
+
+        Args:
+            hits: Of each life, shape (L,).
+            on_site: Whether its place is a site of the lattice, shape (L,).
+        """
+        keep = on_site | (hits >= _DENSE * (self.last - self.first + 1))
+        number = np.append(np.where(keep, np.cumsum(keep) - 1, -1), -1)
+        return replace(
+            self,
+            life=number[self.life],
+            place=self.place[keep],
+            first=self.first[keep],
+            last=self.last[keep],
+        )
 
 
 def find_lives(log: Log, merged: Ints) -> Lives:

@@ -146,6 +146,8 @@ def finish(
     log, merged = merge_places(log)
     lives = find_lives(log, merged)
     sites = index_places(log, merged, np.unique(lives.place), first, tracker.shape)
+    hits = np.bincount(lives.life[log.hit & (lives.life >= 0)], minlength=len(lives.place))
+    lives = lives.without_chance(hits, sites.index[sites.row(lives.place), 2] >= 0)
     firm = _firm(log, merged, sites) & (lives.life >= 0)
     paths = find_paths(log, sites, merged, firm) if sites.lattice is not None else []
     woven = weave(log, merged, lives, sites, paths)
