@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Image": "atomscope.types",
     "analyze": "atomscope.pipeline",
+    "classify": "atomscope.classify",
     "connect": "atomscope.graph",
     "detect": "atomscope.detect",
     "identify": "atomscope.species",
@@ -26,12 +27,14 @@ _HOME = {
     "refine": "atomscope.refine",
     "report": "atomscope.report",
     "simulate": "atomscope.apps.simulate",
+    "teach": "atomscope.classify",
     "track": "atomscope.track",
     "train": "atomscope.train.run",
 }
 __all__ = [
     "Image",
     "analyze",
+    "classify",
     "connect",
     "detect",
     "identify",
@@ -39,6 +42,7 @@ __all__ = [
     "refine",
     "report",
     "simulate",
+    "teach",
     "track",
     "train",
 ]

@@ -50,6 +50,8 @@ ATOMS: tuple[Column, ...] = (
     Column("coordination", "Int64", "", "number of bonds, empty at the border", "name"),
     Column("defect", "Int64", "", "number of the defect that it belongs to", "name"),
     Column("track", "Int64", "", "number of the track that it belongs to", "track"),
+    Column("structure", "string", "", "taught structure, empty for none of them", "classify"),
+    Column("structure_p", "float64", "", "its probability, or that of none", "classify"),
 )
 
 DEFECTS: tuple[Column, ...] = (

@@ -13,7 +13,11 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from atomscope import __version__
+from atomscope.apps.teach import teach
 from atomscope.errors import AtomscopeError
+
+Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+Switch = Annotated[bool, Parameter(negative="")]
 
 app = App(
     name="atomscope",
@@ -22,12 +26,13 @@ app = App(
 )
 models_app = App(name="models", help="Show the models that come with the package.")
 app.command(models_app)
+app.command(teach)
 
 
 @app.command
 def analyze(
     *inputs: Path,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])] = Path("out"),
+    out: Out = Path("out"),
     sample: str | None = None,
     pixel_size: float | None = None,
     elements: str | None = None,
@@ -38,9 +43,10 @@ def analyze(
     recipe: str = "columns",
     rules: str | None = None,
     material: str | None = None,
+    classifier: tuple[Path, ...] = (),
     jobs: int = 1,
     format: Literal["csv", "parquet"] = "csv",
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Switch = False,
 ) -> int:
     """Find every atom of one or more micrographs and write tables, pictures and a report.
 
@@ -71,6 +77,8 @@ def analyze(
     material
         What the image shows (graphene, 1H-MoS2, SrTiO3): names the columns, and measures the pixel
         size from the lattice where the file has none.
+    classifier
+        Folder that teach wrote; several are asked in turn.
     jobs
         Frames of a movie to work on at the same time.
     format
@@ -91,6 +99,7 @@ def analyze(
         recipe=recipe,
         rules=rules,
         material=material,
+        classifiers=classifier,
         jobs=jobs,
         parquet=format == "parquet",
         json=json,
@@ -99,7 +108,7 @@ def analyze(
 
 
 @app.command
-def info(file: Path, *, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def info(file: Path, *, json: Switch = False) -> int:
     """List the images that a file holds, with size, pixel size and kind.
 
     Parameters
@@ -143,12 +152,12 @@ def show(name: str) -> int:
 def simulate(
     recipe: str,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    out: Out,
     count: int | None = None,
     size: int | None = None,
     seed: int = 0,
     shard: int | None = None,
-    multislice: Annotated[bool, Parameter(negative="")] = False,
+    multislice: Switch = False,
 ) -> int:
     """Write a set of simulated images with class maps and tables of their columns.
 
@@ -195,7 +204,7 @@ def simulate(
 def train(
     recipe: str | None = None,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    out: Out,
     structure: str | None = None,
     zone: str = "001",
     workers: int = 1,
@@ -236,10 +245,10 @@ def train(
 def track(
     source: Path,
     *,
-    out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    out: Out,
     frame_time: float | None = None,
     dose: float | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Switch = False,
 ) -> int:
     """Follow the atoms and defects of a movie, and tell what happened to them.
 

@@ -42,6 +42,7 @@ class Options:
     jobs: int = 1
     parquet: bool = False
     json: bool = False
+    classifiers: tuple[Path, ...] = ()
 
 
 def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
@@ -62,8 +63,11 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
             "no input given; expected one or more files. Try: atomscope analyze --sample "
             "graphene-si"
         )
+    from atomscope.apps.teach import loaded
+
     _check(options)
     plan = _plan(options)
+    loaded(options.classifiers)  # a wrong one is told before any work is done
     made = _make(options.out)
     folders = _folders(inputs, options.out)
     summaries, codes = [], []
@@ -85,10 +89,11 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
+    from atomscope.apps.teach import loaded, with_structures
     from atomscope.io.write import plain
 
     started = time.perf_counter()
-    result = _analysed(path, plan, options)
+    result = with_structures(_analysed(path, plan, options), loaded(options.classifiers))
     try:
         result.save(folder, parquet=options.parquet)
     except OSError as error:
@@ -159,7 +164,14 @@ def _say(result: Result, folder: Path, seconds: float) -> None:
     parts = result.card["species"].get("composition", {})
     if parts:
         print("  " + ", ".join(f"{name} {part['atoms']:,}" for name, part in parts.items()))
-    for what, names in (("defects", result.defects["name"]), ("events", result.events["kind"])):
+    structures = result.atoms["structure"]
+    structures = structures[structures != ""]
+    counted = (
+        ("defects", result.defects["name"]),
+        ("events", result.events["kind"]),
+        ("structures", structures),
+    )
+    for what, names in counted:
         if len(names):
             print(f"  {what}: {_counted(names)}")
     for warning in result.warnings:

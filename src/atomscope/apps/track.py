@@ -40,9 +40,9 @@ def track_run(
     if dose is not None and not dose > 0:
         raise UsageError(f"--dose {dose:g}; expected electrons per Å² and frame, above 0.")
     path = source / "atoms.csv" if source.is_dir() else source
-    atoms = _read(path)
+    atoms = read_atoms(path)
     beside = path.with_name("defects.csv")
-    tracking = track(atoms, defects=_read(beside) if beside.is_file() else None)
+    tracking = track(atoms, defects=read_atoms(beside) if beside.is_file() else None)
     times = None
     if frame_time is not None:
         first = int(tracking.frames[0]) if len(tracking.frames) else 0
@@ -82,7 +82,8 @@ def _write(
     write_json(plain(report), out / "events.json")
 
 
-def _read(path: Path) -> pd.DataFrame:
+def read_atoms(path: Path) -> pd.DataFrame:
+    """Read a table of a run; words that are empty stay words."""
     import pandas as pd
 
     try:

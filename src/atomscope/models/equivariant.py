@@ -17,6 +17,7 @@ from atomscope.models.surroundings import EDGE, NODE
 ORDERS = 3  # of harmonics; three-fold sites show nothing in the first two
 RADIAL = 8  # functions of the distance
 FARTHEST = 3.2  # local spacings
+SCALE = 8.0  # distances of untrained embeddings are then of the order of one
 
 
 class Layer(nn.Module):
@@ -84,6 +85,8 @@ class StructureNet(nn.Module):
         self.first = Layer(NODE, 0, width, hidden)
         self.second = Layer(hidden, width // ORDERS, width, hidden)
         self.last = nn.Linear(2 * hidden, outputs)
+        with torch.no_grad():
+            self.last.weight *= SCALE
         self.register_buffer("centres", torch.linspace(0.4, FARTHEST, RADIAL))
 
     def forward(

@@ -43,7 +43,7 @@ class Batch:
     Attributes:
         inputs: Of the network, in order.
         label: (N,) class within its design, -1 for none.
-        world: (N,) number of the world; 2i is shown and 2i + 1 asked of design i.
+        world: (N,) number of the world; 2i and 2i + 1 are of design i.
     """
 
     inputs: tuple[Tensor, ...]
@@ -78,8 +78,11 @@ def _joined(parts: list[Surroundings]) -> tuple[Tensor, ...]:
 def episode(
     embedding: Tensor, data: Batch, number: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor] | None:
-    """Return logits (Q, C) and classes (Q,) of one design; None where it has but one class."""
-    shown, asked = (np.flatnonzero(data.world == 2 * number + k) for k in (0, 1))
+    """Return logits (Q, C) and classes (Q,) of one world; None where it has but one class.
+
+    The examples are those of the other world of the same design.
+    """
+    shown, asked = (np.flatnonzero(data.world == k) for k in (number ^ 1, number))
     common = np.intersect1d(data.label[shown], data.label[asked])
     common = rng.permutation(common[common >= 0])[:WAYS]
     if len(common) < 2:
@@ -98,10 +101,10 @@ def episode(
 
 
 def loss_of(network: StructureNet, data: Batch, rng: np.random.Generator) -> tuple[Tensor, float]:
-    """Mean cross-entropy over the designs of a batch with classes weighted alike, and accuracy."""
+    """Mean cross-entropy over the worlds of a batch with classes weighted alike, and accuracy."""
     embedding = network(*data.inputs)
     losses, right = [embedding.square().mean() * 1e-4], []
-    for number in range(int(data.world.max()) // 2 + 1):
+    for number in range(int(data.world.max()) + 1):
         found = episode(embedding, data, number, rng)
         if found is None:
             continue
@@ -114,10 +117,17 @@ def loss_of(network: StructureNet, data: Batch, rng: np.random.Generator) -> tup
 
 
 def pretrain(out: Path, minutes: float, seed: int = 0) -> StructureNet:
-    """Train for some minutes; a checkpoint and log.csv are kept up in `out`."""
+    """Train for some minutes; a checkpoint and log.csv are kept up in `out`.
+
+    A run goes on from the checkpoint that it finds there; with 0 minutes that is what is returned.
+    """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network = StructureNet()
+    if (out / "last.pt").is_file():
+        network.load_state_dict(torch.load(out / "last.pt", weights_only=True))
+    if minutes <= 0:
+        return network
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
     held = [batch(HELD + k, designs=8) for k in range(2)]
     rng = np.random.default_rng(seed)
@@ -139,8 +149,7 @@ def pretrain(out: Path, minutes: float, seed: int = 0) -> StructureNet:
             told = share
             lines.append(_line(network, held, step, losses, hits, time.perf_counter() - start))
             losses, hits = [], []
-            text = "\n".join(lines) + "\n"
-            write_whole(out / "log.csv", lambda path, text=text: path.write_text(text))
+            write_whole(out / "log.csv", lambda path: path.write_text("\n".join(lines) + "\n"))
             write_whole(out / "last.pt", lambda path: torch.save(network.state_dict(), path))
             print(lines[-1], flush=True)
     write_whole(out / "last.pt", lambda path: torch.save(network.state_dict(), path))

@@ -1,0 +1,199 @@
+"""A taught classifier: examples and how to compare with them; a folder that can be mailed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from atomscope.classify.distances import log_likelihood, whitening
+from atomscope.classify.embedding import embed, embedder
+from atomscope.classify.examples import NONE
+from atomscope.errors import UsageError
+from atomscope.io.write import write_whole
+
+Floats = NDArray[np.float64]
+FORMAT = 1
+FILE = Path(__file__).with_name("calibration.yaml")
+
+
+class Calibration(BaseModel):
+    """From log likelihoods to probabilities, fitted on simulated worlds held apart.
+
+    Attributes:
+        temperature: Log likelihoods are divided by it.
+        strange: Log likelihood, over the temperature, at which an atom is as likely to be none
+            of the structures as one of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(gt=0)
+    strange: float
+
+
+class Card(BaseModel):
+    """What a taught classifier is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: int
+    name: str
+    labels: tuple[str, ...]
+    examples: dict[str, int]
+    images: tuple[str, ...]
+    network: str
+    network_sha256: str
+    level: float
+    threshold: float | None
+    calibration: Calibration
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """Finds structures that it was shown.
+
+    Attributes:
+        card: Labels, thresholds, and the network that it was taught with.
+        values: (n, D) embeddings of the examples.
+        kind: (n,) number of the label of each example.
+    """
+
+    card: Card
+    values: Floats
+    kind: NDArray[np.intp]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the structures, without that of none of them."""
+        return tuple(label for label in self.card.labels if label != NONE)
+
+    def probabilities(self, values: Floats) -> Floats:
+        """Probabilities (N, C + 1) of the labels and, last, of none, for embeddings (N, D)."""
+        white = whitening(self.values, self.kind, embedder().scatter)
+        classes = len(self.card.labels)
+        found = log_likelihood(values @ white, self.values @ white, self.kind, classes)
+        return self.normalised(found)
+
+    def normalised(self, likelihood: Floats) -> Floats:
+        """Probabilities (N, C + 1) from log likelihoods (N, classes)."""
+        return probabilities(likelihood, self.card.labels, self.card.calibration)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write card.yaml and examples.npz; each is written whole or not at all."""
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / "examples.npz", self._write)
+            text = yaml.safe_dump(self.card.model_dump(mode="json"), allow_unicode=True)
+            write_whole(folder / "card.yaml", lambda p: p.write_text(text, encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(
+                f"{folder}: cannot be written ({error.strerror or error}); "
+                "give a folder that can be written."
+            ) from error
+        return folder
+
+    def _write(self, path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez(file, values=self.values, kind=self.kind)
+
+
+def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Calibration) -> Floats:
+    """Probabilities (N, C + 1) of structures and of none, from log likelihoods (N, classes)."""
+    scores = likelihood / calibration.temperature
+    scores = np.column_stack([scores, np.full(len(scores), calibration.strange)])
+    scores = np.nan_to_num(scores, nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    p = np.exp(scores - scores.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    if NONE in labels:  # examples of none and what is like no example are one answer
+        at = labels.index(NONE)
+        p[:, -1] += p[:, at]
+        p = np.delete(p, at, axis=1)
+    return np.asarray(p)
+
+
+def calibration() -> Calibration:
+    """Return the calibration that comes with the package."""
+    return Calibration.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+
+
+def load(folder: str | Path) -> Classifier:
+    """Load a taught classifier.
+
+    Raises:
+        UsageError: There is none, it is damaged, or it belongs to another version.
+    """
+    folder = Path(folder)
+    if not (folder / "card.yaml").is_file():
+        raise UsageError(
+            f"classifier {str(folder)!r}: no folder with card.yaml; make one with atomscope teach."
+        )
+    try:
+        raw = yaml.safe_load((folder / "card.yaml").read_text(encoding="utf-8"))
+        version = raw.get("format") if isinstance(raw, dict) else None
+        if version != FORMAT:
+            raise UsageError(
+                f"{folder}: a classifier of format {version}, this version reads {FORMAT}; "
+                "teach it again from its examples."
+            )
+        card = Card.model_validate(raw)
+        with np.load(folder / "examples.npz", allow_pickle=False) as file:
+            values, kind = file["values"].astype(float), file["kind"].astype(np.intp)
+    except (OSError, ValueError, KeyError, yaml.YAMLError, ValidationError) as error:
+        if isinstance(error, UsageError):
+            raise
+        line = " ".join(str(error).split())[:160]
+        raise UsageError(f"{folder}: not a classifier ({line}); copy the folder again.") from error
+    net = embedder()
+    if card.network_sha256 != net.sha256:
+        raise UsageError(
+            f"{folder}: taught with version {card.network} of the network of structures, this is "
+            f"version {net.version}; teach it again from its examples."
+        )
+    fits = values.shape == (len(kind), len(net.scatter)) and np.isfinite(values).all()
+    if not (fits and len(kind) and kind.min() >= 0 and kind.max() < len(card.labels)):
+        raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
+    return Classifier(card, values, kind)
+
+
+def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
+    """Fill `structure` and `structure_p` of a table of atoms of one or more frames.
+
+    `structure` is empty for atoms that are none of the structures, with the probability of
+    that; at the rim of the table, where surroundings are cut, `structure_p` is empty as well.
+
+    Raises:
+        UsageError: The table has no positions.
+    """
+    seen = embed(table)
+    structure = np.full(len(table), "", dtype=object)
+    p = np.full(len(table), np.nan)
+    rows = np.flatnonzero(seen.whole)
+    if len(rows):
+        found = classifier.probabilities(seen.values[rows])
+        best = found.argmax(axis=1)
+        names = np.array([*classifier.labels, ""], dtype=object)
+        structure[rows], p[rows] = names[best], found[np.arange(len(rows)), best]
+    return table.assign(structure=structure, structure_p=p)
+
+
+def label_sets(table: pd.DataFrame, classifier: Classifier) -> list[tuple[str, ...]]:
+    """Labels that each atom may have at the level of the classifier, NONE among them.
+
+    Split-free conformal sets from the examples left out one by one (Vovk, Gammerman, Shafer,
+    Algorithmic Learning in a Random World, 2005): the true label of an atom of the kind that was
+    shown lies in its set with the stated probability. With too few examples for that level,
+    every label is in every set.
+    """
+    found = classifier.probabilities(np.nan_to_num(embed(table).values))
+    names = (*classifier.labels, NONE)
+    least = classifier.card.threshold
+    inside: Any = found >= (0.0 if least is None else least)
+    return [tuple(n for n, yes in zip(names, row, strict=True) if yes) for row in inside]

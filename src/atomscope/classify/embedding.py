@@ -1,0 +1,123 @@
+"""What an atom looks like to the network of structures: its embedding, from ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+
+from atomscope.errors import UsageError
+from atomscope.models.store import ZOO, open_session
+from atomscope.models.surroundings import surroundings
+
+Floats = NDArray[np.float64]
+FOLDER = ZOO / "structures"
+LARGEST = 1e-3  # what another runtime may give away from the stored output
+CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """The network and what is known of its embeddings.
+
+    Attributes:
+        session: Of ONNX Runtime.
+        sha256: Of its weights.
+        version: Of the model.
+        scatter: (D, D) covariance of atoms of one class, from worlds held apart.
+    """
+
+    session: Any
+    sha256: str
+    version: str
+    scatter: Floats
+
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the embedding (N, D) of what `surroundings` gave."""
+        found: NDArray[np.float32] = self.session.run(None, dict(inputs))[0]
+        return found
+
+
+@lru_cache(maxsize=2)
+def embedder(folder: Path = FOLDER, threads: int = 1) -> Embedder:
+    """Load the network of structures and check its weights and its test pair.
+
+    Raises:
+        UsageError: The folder is damaged.
+    """
+    try:
+        card = yaml.safe_load((folder / "structures.yaml").read_text(encoding="utf-8"))
+        weights = (folder / "weights.onnx").read_bytes()
+        with np.load(folder / "test_pair.npz", allow_pickle=False) as pair:
+            arrays = {name: pair[name] for name in pair.files}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UsageError(
+            f"{folder}: no network of structures can be read ({error}); install again."
+        ) from error
+    found = hashlib.sha256(weights).hexdigest()
+    if found != card["weights_sha256"]:
+        raise UsageError(f"{folder}: weights.onnx is not that of its card; install again.")
+    expected, scatter = arrays.pop("embedding"), arrays.pop("scatter")
+    made = Embedder(open_session(weights, threads), found, str(card["version"]), scatter)
+    worst = float(np.abs(made.run(arrays) - expected).max())
+    if not worst < LARGEST:
+        raise UsageError(
+            f"{folder}: the network gives {worst:.2g} away from its stored output; "
+            "update onnxruntime."
+        )
+    return made
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Atoms of a table as the classifier sees them.
+
+    Attributes:
+        values: (N, D); NaN where a position is missing.
+        whole: (N,) whether the surroundings lie within the table; at its rim they are cut.
+        spacing: (N,) local spacing in px.
+    """
+
+    values: Floats
+    whole: NDArray[np.bool_]
+    spacing: Floats
+
+
+def embed(table: pd.DataFrame) -> Embedded:
+    """Embed every atom of a table of one or more frames.
+
+    Args:
+        table: With x_px and y_px, and with intensity and frame where they are known.
+
+    Raises:
+        UsageError: Positions are missing from the table.
+    """
+    lacking = [name for name in ("x_px", "y_px") if name not in table]
+    if lacking:
+        raise UsageError(f"table of atoms without {' and '.join(lacking)}; expected positions.")
+    net = embedder()
+    xy = table[["x_px", "y_px"]].to_numpy(float)
+    light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
+    frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(xy), int)
+    values = np.full((len(xy), len(net.scatter)), np.nan)
+    whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
+    finite = np.isfinite(xy).all(axis=1)
+    for number in np.unique(frame):
+        rows = np.flatnonzero((frame == number) & finite)
+        if not len(rows):
+            continue
+        seen = surroundings(xy[rows], light[rows])
+        values[rows] = net.run(seen.inputs())
+        spacing[rows] = seen.spacing
+        low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
+        inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
+        whole[rows] = inside > CUT * seen.spacing
+    return Embedded(values, whole, spacing)

@@ -1,0 +1,122 @@
+"""From a handful of examples to a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from atomscope.classify.classifier import (
+    FORMAT,
+    Calibration,
+    Card,
+    Classifier,
+    calibration,
+    probabilities,
+)
+from atomscope.classify.distances import Floats, Ints, whitening, without_each
+from atomscope.classify.embedding import embed, embedder
+from atomscope.classify.examples import NONE, checked, matched
+from atomscope.errors import UsageError
+
+LEVEL = 0.9
+MOST = 2000  # examples: each is compared with all others
+
+
+def teach(
+    tables: pd.DataFrame | Sequence[pd.DataFrame],
+    examples: pd.DataFrame,
+    *,
+    images: Sequence[str] | None = None,
+    name: str = "taught",
+    level: float = LEVEL,
+) -> Classifier:
+    """Teach structures by examples; takes less than a second and no training.
+
+    Args:
+        tables: Atoms of one image or of several.
+        examples: Rows with `label` and either `atom` or `x_px` and `y_px`; with `frame` where a
+            table is a movie, with `image` where there are several. The label 'none' marks atoms
+            that are none of the structures.
+        images: Names of the tables, by default '0', '1', ...
+        name: Of the classifier.
+        level: Of the sets of labels, 0.5 to 0.99.
+
+    Raises:
+        UsageError: Examples are missing, contradict each other, or lie far from every atom.
+    """
+    if isinstance(tables, pd.DataFrame):
+        tables = [tables]
+    if not 0.5 <= level <= 0.99:
+        raise UsageError(f"level {level}: expected 0.5 to 0.99.")
+    images = [str(k) for k in range(len(tables))] if images is None else list(images)
+    examples = checked(examples)
+    if len(examples) > MOST:
+        raise UsageError(f"{len(examples)} examples: expected {MOST} or fewer.")
+    seen = [embed(table) for table in tables]
+    rows = matched(examples, tables, images, [s.spacing for s in seen])
+    size = len(embedder().scatter)
+    values = np.zeros((len(examples), size))
+    for of, row in zip(seen, rows, strict=True):
+        values[row >= 0] = of.values[row[row >= 0]]
+    labels, kind = np.unique(examples["label"].to_numpy().astype(str), return_inverse=True)
+    counts = {str(n): int(c) for n, c in zip(labels, np.bincount(kind), strict=True)}
+    numbers = calibration()
+    names = tuple(counts)
+    card = Card(
+        format=FORMAT,
+        name=name,
+        labels=names,
+        examples=counts,
+        images=tuple(images),
+        network=embedder().version,
+        network_sha256=embedder().sha256,
+        level=level,
+        threshold=_threshold(values, kind.astype(np.intp), names, numbers, level),
+        calibration=numbers,
+    )
+    return Classifier(card, values, kind.astype(np.intp))
+
+
+def _threshold(
+    values: Floats, kind: Ints, labels: tuple[str, ...], numbers: Calibration, level: float
+) -> float | None:
+    """Least probability of the true label, for the given share of examples that are left out."""
+    alone = np.bincount(kind, minlength=len(labels))[kind] < 2
+    if (~alone).sum() < 2:
+        return None
+    white = values @ whitening(values, kind, embedder().scatter)
+    p = probabilities(without_each(white, kind, len(labels)), labels, numbers)
+    order = [label for label in labels if label != NONE]
+    column = np.array([order.index(n) if n != NONE else len(order) for n in labels])
+    true = np.sort(p[np.arange(len(kind)), column[kind]][~alone])
+    below = int(np.floor((len(true) + 1) * (1 - level))) - 1
+    return float(true[below]) if below >= 0 else None
+
+
+def suggest(table: pd.DataFrame, classifier: Classifier, count: int = 5) -> pd.DataFrame:
+    """Return the places whose label would teach most: unsure, common, and unlike each other.
+
+    Args:
+        table: Atoms.
+        classifier: As taught so far.
+        count: How many.
+
+    Returns:
+        Rows of the table with `doubt`, the entropy of the answer in bits.
+    """
+    seen = embed(table)
+    rows = np.flatnonzero(seen.whole)
+    if not len(rows) or count < 1:
+        return table.iloc[:0].assign(doubt=np.zeros(0))
+    p = classifier.probabilities(seen.values[rows])
+    doubt = -(p * np.log2(p.clip(1e-12))).sum(axis=1)
+    white = seen.values[rows] @ whitening(classifier.values, classifier.kind, embedder().scatter)
+    left, chosen = doubt + 1e-3 * p[:, -1], list[int]()
+    for _ in range(min(count, len(rows))):
+        chosen.append(int(np.argmax(left)))
+        apart = ((white - white[chosen[-1]]) ** 2).sum(axis=1)
+        left = left * (1 - np.exp(-apart / (2 * white.shape[1])))
+        left[chosen] = -1.0
+    return table.iloc[rows[chosen]].assign(doubt=doubt[chosen])
