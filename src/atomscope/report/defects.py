@@ -59,7 +59,7 @@ def kinds(defects: pd.DataFrame, image: Image) -> Kinds:
         mean, more = count / image.n_frames, about[row["name"]]
         low = poisson_interval(floor(mean))[0] / area
         high = poisson_interval(ceil(mean))[1] / area
-        density, interval = f"{row['density']:.3g}", f"{low:.2g} to {high:.2g}"
+        density, interval = f"{row['density']:.3g}", f"{low:.3g} to {high:.3g}"
         kind = Kind(name, str(more["formula"]), f"{count:,}", density, interval, str(more["rule"]))
         found[bool(more["known"])].append(kind)
     note = f"Density per {unit} with its 95 % Poisson interval."
