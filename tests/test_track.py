@@ -288,6 +288,9 @@ def test_defects_keep_their_number() -> None:
     tracking = track(made.atoms, defects=pd.DataFrame(rows), shape=made.shape)
     defects = tracking.tracks[tracking.tracks["kind"] == "defect"]
     assert defects["track"].nunique() == 2
+    elsewhere = pd.DataFrame(rows).assign(frame=1000)
+    nothing = track(made.atoms, defects=elsewhere, shape=made.shape)
+    assert set(nothing.tracks["kind"]) == {"atom"}
     assert (defects.groupby("track")["species"].nunique() == 1).all()
 
 

@@ -256,7 +256,7 @@ def _exchange(world: _World, atom: int, rng: np.random.Generator, size: float) -
 
 
 def _switch(world: _World, rng: np.random.Generator, setting: Setting) -> _Step:
-    atom = int(np.argmin(np.hypot(*(world.xy - world.middle).T)))
+    atom = _middle(world)
     world.species[atom] = "Si"
     away = world.xy[world.near[atom][0]] - world.xy[atom]
     home = world.xy[atom].copy()
@@ -274,7 +274,7 @@ def _switch(world: _World, rng: np.random.Generator, setting: Setting) -> _Step:
 
 def _dimer(world: _World, rng: np.random.Generator, setting: Setting) -> _Step:
     """One silicon atom stays, another hops between a site beside it and one farther off."""
-    still = int(np.argmin(np.hypot(*(world.xy - world.middle).T)))
+    still = _middle(world)
     inner = world.near[still][0]
     outer = next(j for j in world.near[inner] if j != still)
     world.species[[still, inner]] = "Si"
@@ -292,7 +292,6 @@ def _dimer(world: _World, rng: np.random.Generator, setting: Setting) -> _Step:
 
 
 def _trimer(world: _World, rng: np.random.Generator, setting: Setting) -> _Step:
-    centre = world.middle + (world.xy[world.near[_middle(world)]][0] - world.middle)
     first, second = world.near[_middle(world)][:2]
     # the middle of a ring lies opposite to the third bond
     centre = world.xy[first] + world.xy[second] - world.middle
