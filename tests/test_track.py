@@ -339,6 +339,8 @@ def test_few_atoms_and_empty_frames() -> None:
     tracking = track(hole)
     assert len(tracking.lives) == 2
     assert tracking.atoms["track"].isna().sum() == 4
+    unnamed = track(hole.assign(species=np.nan, structure=np.nan))
+    assert partition(unnamed.atoms.assign(atom=0)) == partition(tracking.atoms.assign(atom=0))
 
 
 def test_a_frame_twice_and_a_frame_of_another_size() -> None:

@@ -141,7 +141,8 @@ def _numbers(table: pd.DataFrame, name: str) -> Floats:
 def _words(table: pd.DataFrame, name: str) -> Words:
     if name not in table:
         return np.full(len(table), "", dtype=object)
-    return np.asarray(table[name].fillna("").to_numpy(dtype=object))
+    words = table[name].to_numpy(dtype=object)
+    return np.asarray(np.where(pd.isna(words), "", words), dtype=object)
 
 
 def gather(

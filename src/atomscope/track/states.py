@@ -74,7 +74,8 @@ def phase_states(tracking: Tracking) -> list[States]:
     tracks = tracking.lives.loc[tracking.lives["kind"] == "atom", "track"].to_numpy(np.int64)
     found = []
     for track, rows in _rows_of(tracking, tracks):
-        word = rows[column].fillna("").to_numpy(object)
+        word = rows[column].to_numpy(dtype=object)
+        word = np.where(pd.isna(word), "", word)
         if len(set(word) - {""}) < 2:
             continue
         states = _states("phase", track, rows, word, _doubt(rows, f"{column}_p"))
