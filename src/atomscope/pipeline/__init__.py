@@ -182,9 +182,7 @@ def analyze(
     plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
     plan = plan.with_rules(rules)
-    crystal = known_material(material) if material else None
-    if crystal is not None and not (plan.identify and plan.identify.elements):
-        plan = plan.with_elements(crystal.elements)
+    axes = known_material(material) if material else ()
     image = cut(_opened(source, select, pixel_size), frames)
     clock.append(time.perf_counter())
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
@@ -193,13 +191,15 @@ def analyze(
     atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms, lattices = _lattices(atoms, image, plan, spent)
     atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
-    remarks = tuple[str, ...]()
-    if crystal is not None:
-        size, remarks = measured(crystal, lattices, image.pixel_size, image.name)
-        image = image.with_pixel_size(size)
+    remarks, hosts = tuple[str, ...](), tuple[str, ...]()
+    if axes:
+        crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
+        image, hosts = image.with_pixel_size(size), crystal.elements
+        if not (plan.identify and plan.identify.elements):
+            plan = plan.with_elements(hosts)
     atoms = _in_angstrom(atoms, image.pixel_size)
     atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
-    hosts = crystal.elements if crystal else species_of(zoo["model"], atoms)
+    hosts = hosts or species_of(zoo["model"], atoms)
     atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent, hosts)
     atoms = told(zoo["model"], atoms)
     if plan.detect.periodic:

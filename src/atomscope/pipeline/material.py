@@ -7,24 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomscope.lattice import Lattice
+from atomscope.lattice.vectors import Floats
 from atomscope.simulate.crystals import project
-from atomscope.simulate.materials import material
+from atomscope.simulate.materials import Material, material
 from atomscope.species import Lattices
 
 _OFF = 0.1  # share by which a given pixel size may differ from the lattice's before it is said
-_MULTIPLES = (1, 2, 3, 4)  # a fitted cell may hold so many primitive ones
-_FITS = 0.12  # share by which the shortest distance of columns may be off
+_MULTIPLES = (1, 2, 3, 4)  # a fitted cell may hold so many primitive ones,
+_HALF = 0.5  # or half a one, where two columns look alike
+_FITS = 0.055  # share by which distances of columns may be off: drift and scan errors
+_SHELLS = 1.9  # shortest distances: how far they are compared
 
 
 @dataclass(frozen=True)
 class Known:
-    """A material along its usual zone axis.
+    """A material along one of its usual zone axes.
 
     Attributes:
         name: Of the material.
         elements: Formulas of its columns.
         area: Of the primitive cell of the projection in Å².
-        distances: Between columns, Å, those up to twice the shortest.
+        distances: Between columns, Å, those up to four times the shortest.
     """
 
     name: str
@@ -32,43 +35,65 @@ class Known:
     area: float
     distances: tuple[float, ...]
 
-    def pixel_size(self, lattice: Lattice) -> float | None:
-        """Å per px that makes the lattice that of the material; None where none does.
+    def pixel_sizes(self, lattice: Lattice) -> list[float]:
+        """Å per px that make the lattice that of the material, the likeliest first.
 
-        The area of the cell is compared, so columns too weak to be found do no harm; the distance
-        of the columns that were found tells how many primitive cells the fitted one holds.
+        The area of the cell is compared, so columns too weak to be found do no harm. Near columns
+        of the lattice and the edges and diagonals of its cell must be distances of columns in
+        the material; this tells how many primitive cells the fitted one holds.
         """
         area = float(abs(np.linalg.det(lattice.vectors)))
-        for multiple in _MULTIPLES:
-            scale = float(np.sqrt(multiple * self.area / area))
-            off = np.abs(np.array(self.distances) / (scale * lattice.spacing) - 1)
-            if off.min() < _FITS:
-                return scale
-        return None
+        scales = [float(np.sqrt(m * self.area / area)) for m in (*_MULTIPLES, _HALF)]
+        found = _distances(lattice.vectors, lattice.basis)
+        a, b = lattice.vectors
+        edges = np.linalg.norm([a, b, a + b, a - b], axis=1)
+        found = np.concatenate([found[found < _SHELLS * found[0]], edges])
+        ratio = np.log(np.array(self.distances))[:, None] - np.log(found)
+        return [s for s in scales if np.abs(ratio - np.log(s)).min(axis=0).max() < _FITS]
 
 
-def known_material(name: str) -> Known:
-    """Look a material up.
+def known_material(name: str) -> tuple[Known, ...]:
+    """Look a material up: one entry for each of its usual zone axes, the most usual first.
 
     Raises:
         UsageError: There is no such material; the nearest names are given.
     """
     found = material(name)
-    basis = project(found.atoms, found.zones[0])
+    return tuple(_along(found, zone) for zone in found.zones)
+
+
+def _along(found: Material, zone: tuple[int, int, int]) -> Known:
+    basis = project(found.atoms, zone)
     words = dict.fromkeys(basis.species)
-    shift = np.array([[i, j] for i in (-2, -1, 0, 1, 2) for j in (-2, -1, 0, 1, 2)])
-    apart = (basis.sites[:, None, None] - basis.sites[None, :, None] + shift) @ basis.cell
-    distance = np.unique(np.round(np.linalg.norm(apart, axis=-1), 3))
-    distance = distance[distance > 0.1]
-    near = distance[distance < 2 * distance[0]]
+    distance = _distances(basis.cell, basis.sites)
+    near = distance[distance < 4 * distance[0]]
     area = float(abs(np.linalg.det(basis.cell)))
     return Known(found.name, tuple(words), area, tuple(float(d) for d in near))
 
 
+def _distances(cell: Floats, sites: Floats) -> Floats:
+    """Distances between the sites of a lattice, ascending."""
+    shift = np.array([[i, j] for i in range(-3, 4) for j in range(-3, 4)])
+    apart = (sites[:, None, None] - sites[None, :, None] + shift) @ cell
+    distance = np.unique(np.round(np.linalg.norm(apart, axis=-1), 3))
+    return np.asarray(distance[distance > 0.1])
+
+
+def seen(known: tuple[Known, ...], lattices: Lattices, given: float | None) -> Known | None:
+    """Return the zone axis that fits most frames, and the pixel size if that is given."""
+
+    def fits(axis: Known) -> int:
+        sizes = [axis.pixel_sizes(lattice) for lattice in lattices.values() if lattice is not None]
+        return sum(any(given is None or abs(s / given - 1) < _OFF for s in one) for one in sizes)
+
+    best = max(known, key=fits)
+    return best if fits(best) else None
+
+
 def measured(
-    known: Known, lattices: Lattices, given: float | None, name: str
-) -> tuple[float | None, tuple[str, ...]]:
-    """Return the pixel size, and lines for the user.
+    known: tuple[Known, ...], lattices: Lattices, given: float | None, name: str
+) -> tuple[Known, float | None, tuple[str, ...]]:
+    """Return the zone axis, the pixel size, and lines for the user.
 
     Args:
         known: The material.
@@ -76,16 +101,19 @@ def measured(
         given: Å per px that is known already.
         name: Of the image.
     """
-    sizes = [known.pixel_size(lattice) for lattice in lattices.values() if lattice is not None]
-    found = [size for size in sizes if size is not None]
-    if not found:
-        line = f"{name}: its lattice is not that of {known.name}; the pixel size was not measured."
-        return given, (line,)
-    size = float(np.median(found))
+    axis = seen(known, lattices, given)
+    if axis is not None and given is not None:
+        return axis, given, ()
+    other = axis or seen(known, lattices, None)
+    if other is None:
+        line = (
+            f"{name}: its lattice is not that of {known[0].name}; the pixel size was not measured."
+        )
+        return known[0], given, (line,)
+    found = [other.pixel_sizes(lattice) for lattice in lattices.values() if lattice is not None]
+    size = float(np.median([sizes[0] for sizes in found if sizes]))
     if given is None:
-        line = f"Pixel size {size:.4f} Å, measured from the lattice of {known.name}."
-        return size, (line,)
-    if abs(size / given - 1) > _OFF:
-        line = f"Pixel size {given:.4g} Å given; the lattice of {known.name} asks for {size:.4g} Å."
-        return given, (line,)
-    return given, ()
+        line = f"Pixel size {size:.4f} Å, measured from the lattice of {other.name}."
+        return other, size, (line,)
+    line = f"Pixel size {given:.4g} Å given; the lattice of {other.name} asks for {size:.4g} Å."
+    return other, given, (line,)

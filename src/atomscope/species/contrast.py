@@ -95,10 +95,11 @@ def name_classes(
     weight = share[:, :-1].mean(axis=0)
     error = 1 / np.sqrt(np.maximum(_information(data, free, share), 1e-12))
     common = _commonest(data, share) if hosts else []
+    strongest = max(hosts, key=lambda k: formulas[k].strength(EXPONENT), default=None)
     maps = [
         (
             _cost(m, free.mean, error, weight, formulas)
-            + _ELSEWHERE * sum(int(m[k]) not in hosts for k in common),
+            + _ELSEWHERE * (sum(int(m[k]) not in hosts for k in common) + _hidden(m, strongest)),
             m,
         )
         for m in _maps(weight, formulas)
@@ -123,6 +124,11 @@ def name_classes(
     mean = mixture.mean[_columns(which, len(formulas))]
     rivals = tuple(sorted((float(c) for c in chance), reverse=True))
     return Naming(p, law.exponent, mean, which, rivals)
+
+
+def _hidden(which: Ints, strongest: int | None) -> bool:
+    """Whether the strongest column of the host is the one that is not seen."""
+    return strongest is not None and strongest not in which
 
 
 def _commonest(data: Data, share: Floats) -> list[int]:
