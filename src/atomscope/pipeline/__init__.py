@@ -272,7 +272,7 @@ def _identified(
                 "not rise with the atomic number in a known way.",
             ),
         )
-    found = study(atoms, elements=elements, lattices=lattices, hosts=hosts)
+    found = study(atoms, elements=elements, lattices=lattices, hosts=hosts, shape=image.frame_shape)
     spent["identify"] = time.perf_counter() - started
     return found.atoms, found.facts, (*doubts, *found.warnings)
 

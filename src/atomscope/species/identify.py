@@ -19,7 +19,7 @@ from atomscope.species.levels import Levels, find_levels
 from atomscope.species.mixture import Floats, Ints
 
 _FEWEST = 5  # atoms with an intensity, without which nothing is said
-_RIM = 1.0  # spacings: the outermost rows of a lattice
+_RIM = 1.2  # spacings from the border of the frame
 _RIM_ERROR = 0.12  # of the intensity: what they lose, measured on simulated layers
 _SURE = 0.55  # least probability of a species or class that is written
 
@@ -70,10 +70,12 @@ def study(
     elements: str | Sequence[str] = (),
     lattices: Lattices | None = None,
     hosts: Collection[str] = (),
+    shape: tuple[int, int] | None = None,
 ) -> Study:
     """Do what `identify` does, and tell how it came about.
 
-    `hosts` are those of the elements that the undisturbed columns are, where this is known.
+    `hosts` are those of the elements that the undisturbed columns are, where this is known. With
+    the shape (y, x) of the frame, atoms at its border speak less: see `_doubted`.
     """
     formulas = parse(elements)
     missing = [name for name in ("x_px", "y_px") if name not in atoms]
@@ -89,7 +91,7 @@ def study(
         return Study(table)
     if np.median(intensity[known]) <= 0:
         return Study(table, warnings=dark_lines(formulas))
-    levels = find_levels(table.assign(intensity_err=_doubted(table, lattices)), known)
+    levels = find_levels(table.assign(intensity_err=_doubted(table, lattices, shape)), known)
     classes = np.full(len(table), -1)
     classes[known] = decided(levels.free.judged_by_others(levels.data)[:, :-1], _SURE)
     table["intensity_class"] = _nullable(classes)
@@ -107,26 +109,24 @@ def study(
     return Study(table, facts, doubt_lines(levels, naming, formulas))
 
 
-def _doubted(table: pd.DataFrame, lattices: Lattices) -> Floats:
-    """Standard errors, larger for the outermost atoms of a lattice.
+def _doubted(table: pd.DataFrame, lattices: Lattices, shape: tuple[int, int] | None) -> Floats:
+    """Standard errors of the intensity, larger at the border of the frame.
 
-    The fit does not know their neighbours beyond the border of the frame, and takes some of their
-    light for background.
+    The fit does not know the neighbours beyond the border, and takes some of the light of the
+    outermost atoms for background.
     """
     error = table["intensity_err"].to_numpy(float).copy()
+    if shape is None:
+        return error
     xy = table[["x_px", "y_px"]].to_numpy(float)
     frames = table["frame"].to_numpy()
+    inside = np.minimum(xy, np.array(shape[::-1]) - 1 - xy).min(axis=1)
     for frame, lattice in lattices.items():
-        here = np.flatnonzero(frames == frame)
-        if lattice is None or len(here) == 0:
+        if lattice is None:
             continue
-        low, high = xy[here].min(axis=0), xy[here].max(axis=0)
-        rim = np.minimum(xy[here] - low, high - xy[here]).min(axis=1) < _RIM * lattice.spacing
-        outer = here[rim]
-        error[outer] = np.hypot(
-            error[outer], _RIM_ERROR * table["intensity"].to_numpy(float)[outer]
-        )
-    return np.asarray(error)
+        rim = (frames == frame) & (inside < _RIM * lattice.spacing)
+        error[rim] = np.hypot(error[rim], _RIM_ERROR * table["intensity"].to_numpy(float)[rim])
+    return error
 
 
 def fit_lattices(atoms: pd.DataFrame) -> dict[int, Lattice | None]:
