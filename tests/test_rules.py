@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 from atomscope.errors import UsageError
+from atomscope.intervals import poisson_interval
 from atomscope.rules import Book, Rule, load, name_defects, names
 from atomscope.rules.book import bounds
 from atomscope.rules.cell import defect_cell
 from atomscope.rules.joint import reconcile
-from atomscope.rules.statistics import concentrations, pair_correlation, poisson_interval
+from atomscope.rules.statistics import concentrations, pair_correlation
 from atomscope.simulate import boundaries
 from atomscope.simulate.materials import material
 from atomscope.simulate.named import NamedFrame, named_frame

@@ -15,9 +15,10 @@ import atomscope
 from atomscope.apps.cli import run
 from atomscope.columns import EVENTS, TRACKS
 from atomscope.errors import UsageError
+from atomscope.intervals import poisson_interval
 from atomscope.simulate.movies import Movie, Setting, movie
 from atomscope.species import fit_lattices
-from atomscope.track import Tracker, Tracking, find_events, finish, poisson_interval, summary, track
+from atomscope.track import Tracker, Tracking, find_events, finish, summary, track
 from atomscope.track.assign import one_to_one
 from atomscope.track.hmm import smooth
 

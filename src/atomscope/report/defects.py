@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
-from atomscope.rules.statistics import concentrations, poisson_interval
+from atomscope.intervals import poisson_interval
+from atomscope.rules.statistics import concentrations
 from atomscope.types import Image
 
 if TYPE_CHECKING:

@@ -7,23 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from atomscope.errors import UsageError
+from atomscope.intervals import poisson_interval
 
 Floats = NDArray[np.float64]
-
-
-def poisson_interval(count: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the exact interval of a Poisson mean (Garwood, Biometrika 28, 437 (1936)).
-
-    Raises:
-        UsageError: The count is negative, or the level is not between 0 and 1.
-    """
-    from scipy.stats import chi2
-
-    if count < 0 or not 0 < level < 1:
-        raise UsageError(f"count {count}, level {level}: expected 0 or more, and between 0 and 1.")
-    tail = (1 - level) / 2
-    low = chi2.ppf(tail, 2 * count) / 2 if count else 0.0
-    return float(low), float(chi2.ppf(1 - tail, 2 * count + 2) / 2)
 
 
 def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> pd.DataFrame:
@@ -45,7 +31,7 @@ def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> p
     counts = defects["name"].value_counts()
     rows = []
     for name, count in counts.items():
-        low, high = poisson_interval(int(count), level)
+        low, high = poisson_interval(float(count), level)
         rows.append((name, int(count), count / area, low / area, high / area))
     columns = ["name", "count", "density", "density_low", "density_high"]
     return pd.DataFrame(rows, columns=columns)

@@ -2,7 +2,7 @@
 
 from atomscope.track.events import find_events
 from atomscope.track.rotation import angles
-from atomscope.track.summary import Summary, poisson_interval, summary
+from atomscope.track.summary import Summary, summary
 from atomscope.track.tracker import Tracker
 from atomscope.track.tracking import Tracking, finish, track
 
@@ -13,7 +13,6 @@ __all__ = [
     "angles",
     "find_events",
     "finish",
-    "poisson_interval",
     "summary",
     "track",
 ]

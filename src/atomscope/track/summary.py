@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import gammaincinv
 
 from atomscope.errors import UsageError
+from atomscope.intervals import poisson_interval
 from atomscope.track.motion import Floats
 from atomscope.track.states import States, coordination_states, dopant_tracks, pair_states
 from atomscope.track.tracking import Tracking, check_times
@@ -45,13 +45,6 @@ class Summary:
             ]
             for name in ("rates", "dwells", "diffusion")
         }
-
-
-def poisson_interval(count: float, level: float = 0.95) -> tuple[float, float]:
-    """Exact interval of the mean of a Poisson count (Garwood, Biometrika 28, 437 (1936))."""
-    tail = (1 - level) / 2
-    low = float(gammaincinv(count, tail)) if count > 0 else 0.0
-    return low, float(gammaincinv(count + 1, 1 - tail))
 
 
 def summary(
