@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from atomscope.columns import conform
 from atomscope.errors import UsageError
@@ -21,6 +22,9 @@ from atomscope.species.mixture import Floats, Ints
 _FEWEST = 5  # atoms with an intensity, without which nothing is said
 _RIM = 1.2  # spacings from the border of the frame
 _RIM_ERROR = 0.12  # of the intensity: what they lose, measured on simulated layers
+_HEAVY = 10.0  # times the median: atoms whose tails reach
+_FAR = 6.5  # spacings, with
+_HALO = 0.01  # of their intensity; of W and Pt in simulated graphene
 _SURE = 0.55  # least probability of a species or class that is written
 
 Lattices = Mapping[int, Lattice | None]
@@ -110,14 +114,15 @@ def study(
 
 
 def _doubted(table: pd.DataFrame, lattices: Lattices, shape: tuple[int, int] | None) -> Floats:
-    """Standard errors of the intensity, larger at the border of the frame.
+    """Standard errors of the intensity, larger at the border of the frame and beside bright atoms.
 
     The fit does not know the neighbours beyond the border, and takes some of the light of the
-    outermost atoms for background.
+    outermost atoms for background; and the tails of a very bright atom lie on those around it.
     """
     error = table["intensity_err"].to_numpy(float).copy()
     if shape is None:
         return error
+    bright = table["intensity"].to_numpy(float)
     xy = table[["x_px", "y_px"]].to_numpy(float)
     frames = table["frame"].to_numpy()
     inside = np.minimum(xy, np.array(shape[::-1]) - 1 - xy).min(axis=1)
@@ -125,7 +130,14 @@ def _doubted(table: pd.DataFrame, lattices: Lattices, shape: tuple[int, int] | N
         if lattice is None:
             continue
         rim = (frames == frame) & (inside < _RIM * lattice.spacing)
-        error[rim] = np.hypot(error[rim], _RIM_ERROR * table["intensity"].to_numpy(float)[rim])
+        error[rim] = np.hypot(error[rim], _RIM_ERROR * bright[rim])
+        here = np.flatnonzero(frames == frame)
+        heavy = here[bright[here] > _HEAVY * np.nanmedian(bright[here])]
+        if len(heavy):
+            distance, nearest = cKDTree(xy[heavy]).query(xy[here])
+            near = (distance > 0) & (distance < _FAR * lattice.spacing)
+            halo = _HALO * bright[heavy[nearest[near]]]
+            error[here[near]] = np.hypot(error[here[near]], halo)
     return error
 
 
