@@ -87,7 +87,7 @@ def test_embedding_does_not_change_with(change: str, world: pd.DataFrame) -> Non
         "turn": lambda: _embedding(xy @ np.array([[c, s], [-s, c]]), light),
         "mirror": lambda: _embedding(xy * [-1, 1], light),
         "scale": lambda: _embedding(xy * 0.37, light),
-        "shift": lambda: _embedding(xy + [31.0, -7.0], light),
+        "shift": lambda: _embedding(xy + np.array([31.0, -7.0]), light),
         "gain": lambda: _embedding(xy, light * 40),
         "order": lambda: _embedding(xy[order], light[order])[np.argsort(order)],
     }[change]()
@@ -103,6 +103,13 @@ def test_embedding_notices_what_is_there(world: pd.DataFrame) -> None:
     light[middle] *= 2
     brighter = _embedding(xy, light)[middle]
     assert np.abs(brighter - before).max() > 1e-2
+
+
+def test_embedding_in_blocks_is_the_same(world: pd.DataFrame) -> None:
+    xy = world[["x_px", "y_px"]].to_numpy()
+    inputs = surroundings(xy, world["intensity"].to_numpy()).inputs()
+    whole, parts = embedder().run(inputs), embedder().run_parts(xy, inputs, 100)
+    np.testing.assert_allclose(parts, whole, atol=1e-4)
 
 
 def test_network_is_small() -> None:

@@ -119,6 +119,26 @@ def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Cali
     return np.asarray(p)
 
 
+def with_shares(p: Floats, rounds: int = 30) -> Floats:
+    """Probabilities (N, C) that know how common each class is among these atoms.
+
+    The shares are those of most likelihood, found by expectation and maximisation (Saerens,
+    Latinne, Decaestecker, Neural Computation 14, 21 (2002)), with one atom added to each class:
+    where a defect is one atom in a thousand, one in a thousand perfect atoms must not pass for it.
+
+    Args:
+        p: Probabilities where all classes are as common.
+        rounds: Of expectation and maximisation.
+    """
+    share = np.full(p.shape[1], 1 / p.shape[1])
+    found = p
+    for _ in range(rounds):
+        found = p * share
+        found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
+        share = (found.sum(axis=0) + 1) / (len(p) + p.shape[1])
+    return np.asarray(found)
+
+
 def calibration() -> Calibration:
     """Return the calibration that comes with the package."""
     return Calibration.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
@@ -177,7 +197,7 @@ def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)
     if len(rows):
-        found = classifier.probabilities(seen.values[rows])
+        found = with_shares(classifier.probabilities(seen.values[rows]))
         best = found.argmax(axis=1)
         names = np.array([*classifier.labels, ""], dtype=object)
         structure[rows], p[rows] = names[best], found[np.arange(len(rows)), best]

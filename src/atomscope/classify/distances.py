@@ -15,6 +15,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 PRIOR = 40.0  # examples that the covariance of the simulated worlds counts for
 FLOOR = 1e-6  # of its largest eigenvalue: directions without scatter
+FREEDOM = 8.0  # of Student's t
 ROWS = 65536  # worked on at a time
 
 
@@ -56,15 +57,23 @@ def log_likelihood(white: Floats, examples: Floats, kind: Ints, classes: int) ->
 
 
 def _of_class(white: Floats, own: Floats) -> Floats:
-    count, size = own.shape
-    spread = 1 + 1 / count
+    count = len(own)
     mean = ((white - own.mean(axis=0)) ** 2).sum(axis=1)
-    as_one = -0.5 * mean / spread - 0.5 * size * np.log(spread)
+    as_one = _student(mean, 1 + 1 / count, own.shape[1])
     square = (white**2).sum(axis=1)[:, None] - 2 * white @ own.T + (own**2).sum(axis=1)
-    each = -0.25 * square.clip(0)
+    each = _student(square.clip(0), 2.0, own.shape[1])
     top = each.max(axis=1)
-    as_many = top + np.log(np.exp(each - top[:, None]).mean(axis=1)) - 0.5 * size * np.log(2)
+    as_many = top + np.log(np.exp(each - top[:, None]).mean(axis=1))
     return np.asarray(np.logaddexp(as_one, as_many) - np.log(2))
+
+
+def _student(square: Floats, spread: float, size: int) -> Floats:
+    """Log of Student's t in `size` dimensions at a squared distance, but for a constant.
+
+    Tails are heavy: where a neighbour was missed, an atom is far from all of its class.
+    """
+    tail = 0.5 * (FREEDOM + size) * np.log1p(square / (FREEDOM * spread))
+    return np.asarray(-tail - 0.5 * size * np.log(spread))
 
 
 def without_each(examples: Floats, kind: Ints, classes: int) -> Floats:

@@ -21,6 +21,7 @@ from atomscope.models.surroundings import surroundings
 Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
 LARGEST = 1e-3  # what another runtime may give away from the stored output
+PART = 8192  # atoms that are embedded at a time
 CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
 
 
@@ -44,6 +45,39 @@ class Embedder:
         """Return the embedding (N, D) of what `surroundings` gave."""
         found: NDArray[np.float32] = self.session.run(None, dict(inputs))[0]
         return found
+
+    def run_parts(
+        self, xy: Floats, inputs: Mapping[str, NDArray[Any]], most: int = PART
+    ) -> NDArray[np.float32]:
+        """Return the same as `run`, in blocks of `most` atoms: memory grows with the table alone.
+
+        Args:
+            xy: Positions (N, 2), by which the blocks are cut.
+            inputs: Of all atoms.
+            most: Atoms of a block; those within two rounds of messages come on top.
+        """
+        if len(xy) <= most:
+            return self.run(inputs)
+        index, size = inputs["index"], len(self.scatter)
+        found = np.empty((len(xy), size), np.float32)
+        for block in _blocks(xy, most):
+            near = np.unique(np.append(index[block], block))
+            rows = np.unique(np.append(index[near], near))
+            part = {name: values[rows] for name, values in inputs.items()}
+            # those at the rim of a block reach out of it; nothing is read of them but their node
+            part["index"] = np.searchsorted(rows, part["index"]).clip(max=len(rows) - 1)
+            found[block] = self.run(part)[np.searchsorted(rows, block)]
+        return found
+
+
+def _blocks(xy: Floats, most: int) -> list[NDArray[np.intp]]:
+    """Cut a table into compact blocks: strips along x, and those along y."""
+    strips = int(np.ceil(np.sqrt(len(xy) / most)))
+    return [
+        strip[part]
+        for strip in np.array_split(np.argsort(xy[:, 0], kind="stable"), strips)
+        for part in np.array_split(np.argsort(xy[strip, 1], kind="stable"), strips)
+    ]
 
 
 @lru_cache(maxsize=2)
@@ -115,7 +149,7 @@ def embed(table: pd.DataFrame) -> Embedded:
         if not len(rows):
             continue
         seen = surroundings(xy[rows], light[rows])
-        values[rows] = net.run(seen.inputs())
+        values[rows] = net.run_parts(xy[rows], seen.inputs())
         spacing[rows] = seen.spacing
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
         inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
