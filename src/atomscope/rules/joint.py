@@ -67,7 +67,7 @@ def _intruders(rows: pd.DataFrame, xy: Floats, lattice: Lattice) -> Bools:
     """Atoms of no site, too near to another one, that the picture does not insist on."""
     out = np.zeros(len(rows), dtype=bool)
     p = rows["p"].to_numpy(float)
-    bright = rows["intensity"].to_numpy(float)
+    bright = _signal(rows)
     typical = np.nanmedian(bright[lattice.member]) if lattice.member.any() else np.nan
     for i, j in sorted(cKDTree(xy).query_pairs(TOO_NEAR * lattice.spacing)):
         if out[i] or out[j]:
@@ -112,7 +112,7 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
         rows: Refined atoms of one frame; 'recalled' in flags marks those brought back.
         lattice: Of these rows.
     """
-    bright = rows["intensity"].to_numpy(float)
+    bright = _signal(rows)
     error = rows["intensity_err"].to_numpy(float)
     recalled = rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
     if lattice is None:
@@ -125,6 +125,13 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     dark = ~(bright >= _SHOWN * typical)
     trace = (bright < _TRACE * typical) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
+
+
+def _signal(rows: pd.DataFrame) -> Floats:
+    """Intensities, turned where dark atoms have negative ones."""
+    bright = rows["intensity"].to_numpy(float)
+    middle = np.nanmedian(bright) if np.isfinite(bright).any() else 1.0
+    return -bright if middle < 0 else bright
 
 
 def odds(p: Floats | float) -> Floats:
