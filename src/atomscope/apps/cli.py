@@ -265,14 +265,9 @@ def track(
     json
         Print the counts as JSON.
     """
-    from json import dumps
+    from atomscope.apps.track import say, track_run
 
-    from atomscope.apps.track import track_run
-
-    report = track_run(source, out, frame_time=frame_time, dose=dose)
-    found = ", ".join(f"{n} {kind}" for kind, n in report["events"].items()) or "none"
-    atoms, frames = report["tracks"]["atom"], report["frames"]
-    print(dumps(report) if json else f"{out}: {atoms} atoms in {frames} frames; events: {found}")
+    say(track_run(source, out, frame_time=frame_time, dose=dose), out, as_json=json)
     return 0
 
 
@@ -286,12 +281,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     from cyclopts.exceptions import CycloptsError
 
     try:
-        code = app(
-            arguments,
-            exit_on_error=False,
-            print_error=False,
-            result_action="return_value",
-        )
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()), 2)
     except AtomscopeError as error:

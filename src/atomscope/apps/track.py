@@ -71,6 +71,18 @@ def about(tracking: Tracking, events: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def say(report: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Print what `track_run` returned."""
+    if as_json:
+        from json import dumps
+
+        print(dumps(report))
+        return
+    found = ", ".join(f"{n} {kind}" for kind, n in report["events"].items()) or "none"
+    atoms, frames = report["tracks"]["atom"], report["frames"]
+    print(f"{out}: {atoms} atoms in {frames} frames; events: {found}")
+
+
 def _write(
     out: Path, tracking: Tracking, events: pd.DataFrame, rates: pd.DataFrame, report: dict[str, Any]
 ) -> None:
