@@ -270,13 +270,37 @@ def robust(cache: Path | None, host: str = "1H-MoS2", shots: int = 5) -> pd.Data
     return pd.DataFrame(rows, columns=["change", "way", "draw", "macro", "vacancies"])
 
 
+def calibration(cache: Path | None) -> pd.DataFrame:
+    """Stated probability against share of right answers, by number of examples."""
+    rows = []
+    for host, (train, test) in worlds(cache).items():
+        whole = embed(test).whole
+        for shots in SHOTS:
+            examples = examples_of(train, shots, 0)
+            marks = examples[["frame", "atom"]].assign(label=examples["truth"])
+            found = classify(test, teach(train, marks))[whole]
+            right = found["structure"] == test["truth"][whole]
+            data = {"host": host, "shots": shots, "p": found["structure_p"], "right": right}
+            rows.append(pd.DataFrame(data))
+    every = pd.concat(rows)
+    every["bin"] = np.minimum((every["p"] * 10).astype(int), 9)
+    gaps = every.groupby(["shots", "bin"])[["p", "right"]].mean()
+    share = every.groupby(["shots", "bin"]).size() / every.groupby("shots").size()
+    print("expected calibration error:")
+    print(((gaps["p"] - gaps["right"]).abs() * share).groupby("shots").sum().round(4).to_string())
+    return gaps.reset_index()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--robust", action="store_true")
+    parser.add_argument("--calibration", action="store_true")
     options = parser.parse_args()
-    if options.robust:
+    if options.calibration:
+        found = calibration(options.cache)
+    elif options.robust:
         found = robust(options.cache)
         print(
             found.groupby(["change", "way"], sort=False)[["macro", "vacancies"]]
