@@ -4,7 +4,8 @@
 
 The same frames of graphene, 1H-MoS2 and 1H-WSe2 with two defects each
 (`atomscope.simulate.named`), at two doses, given to the universal model and to those of the zoo for
-graphene and for dichalcogenides. F1 and root mean square error of the positions before refinement, one to one within 0.4 Å.
+graphene and for dichalcogenides. F1 and root mean square error of the positions before refinement,
+one to one within 0.4 Å.
 """
 
 from __future__ import annotations

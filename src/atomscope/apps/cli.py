@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that --help answers at once.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from atomscope.errors import AtomscopeError
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
 Switch = Annotated[bool, Parameter(negative="")]
+
+# Matrices here are small: on a busy machine the threads of BLAS only wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 app = App(
     name="atomscope",
