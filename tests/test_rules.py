@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
 from atomscope.intervals import poisson_interval
@@ -340,3 +341,21 @@ def test_atoms_in_one_point_get_one_line():
     with pytest.raises(UsageError, match="one place") as caught:
         name_defects(table)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mirrored_region_is_a_twin():
+    frame = named_frame("1H-MoS2", (), seed=3, size_px=448)
+    atoms = frame.atoms.copy()
+    xy = atoms[["x", "y"]].to_numpy().copy()
+    sulphur = np.flatnonzero(atoms["species"] == "S2")
+    metal = xy[atoms["species"] == "Mo"]
+    near = metal[cKDTree(metal).query(xy[sulphur], k=3)[1]]
+    bond = xy[sulphur][:, None] - near
+    turn = np.arctan2(bond[..., 1], bond[..., 0])
+    same = np.cos(turn - turn[len(sulphur) // 2, 0]).argmax(axis=1)  # one of the three directions
+    step = np.median(bond[np.arange(len(sulphur)), same], axis=0)
+    right = xy[sulphur][:, 0] > 0.7 * xy[:, 0].max()
+    xy[sulphur[right]] -= 2 * step  # from one hollow of the metal lattice to the other
+    atoms[["x", "y"]] = xy
+    atoms[["x_px", "y_px"]] = xy / frame.pixel_size
+    assert _found(frame, atoms) == ["twin"]
