@@ -20,6 +20,7 @@ from atomscope.io.write import write_whole
 
 Floats = NDArray[np.float64]
 FORMAT = 1
+FEWEST = 0.01  # share of atoms added to each class
 FILE = Path(__file__).with_name("calibration.yaml")
 
 
@@ -123,19 +124,20 @@ def with_shares(p: Floats, rounds: int = 30) -> Floats:
     """Probabilities (N, C) that know how common each class is among these atoms.
 
     The shares are those of most likelihood, found by expectation and maximisation (Saerens,
-    Latinne, Decaestecker, Neural Computation 14, 21 (2002)), with one atom added to each class:
-    where a defect is one atom in a thousand, one in a thousand perfect atoms must not pass for it.
+    Latinne, Decaestecker, Neural Computation 14, 21 (2002)), with one atom in a hundred added to
+    each class: where defects are rare, the odd perfect atom must not pass for one, and a class
+    whose atoms look a little different here must not vanish.
 
     Args:
         p: Probabilities where all classes are as common.
         rounds: Of expectation and maximisation.
     """
     share = np.full(p.shape[1], 1 / p.shape[1])
-    found = p
+    found, added = p, max(1.0, FEWEST * len(p))
     for _ in range(rounds):
         found = p * share
         found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
-        share = (found.sum(axis=0) + 1) / (len(p) + p.shape[1])
+        share = (found.sum(axis=0) + added) / (len(p) + added * p.shape[1])
     return np.asarray(found)
 
 

@@ -172,18 +172,21 @@ def _line(
     return ",".join([str(step), *(f"{m:.4f}" for m in means), f"{seconds:.0f}"])
 
 
-def scatter(network: StructureNet, worlds: int = 40) -> NDArray[np.float64]:
-    """Covariance (D, D) of embeddings about the mean of their class, over worlds held apart."""
+def scatter(network: StructureNet, designs: int = 60) -> NDArray[np.float64]:
+    """Covariance (D, D) of embeddings about the mean of their class, over designs held apart.
+
+    Both worlds of a design share the means: what another gamma or shear does is scatter as well,
+    since what is taught on one image is asked of others.
+    """
     parts = []
-    for k in range(worlds):
-        data = batch(HELD + 1000 + k, designs=1)
+    for k in range(designs):
+        data = batch(HELD + 1000 + k, 0.5, designs=1)
         with torch.no_grad():
             embedding = network(*data.inputs).numpy().astype(float)
-        for w in np.unique(data.world):
-            for label in np.unique(data.label[(data.world == w) & (data.label >= 0)]):
-                rows = embedding[(data.world == w) & (data.label == label)][:40]
-                if len(rows) > 4:
-                    parts.append((rows - rows.mean(axis=0)) * np.sqrt(len(rows) / (len(rows) - 1)))
+        for label in np.unique(data.label[data.label >= 0]):
+            rows = np.random.default_rng(k).permutation(embedding[data.label == label])[:80]
+            if len(rows) > 4:
+                parts.append((rows - rows.mean(axis=0)) * np.sqrt(len(rows) / (len(rows) - 1)))
     return np.asarray(np.cov(np.concatenate(parts).T))
 
 
