@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from atomscope.lattice import fit_lattice
+from atomscope.models.store import ZOO
 from atomscope.pipeline.zoo import choose_model
 from atomscope.simulate.crystals import columns_along
 from atomscope.simulate.materials import material
@@ -65,3 +66,10 @@ def test_random_points_have_no_model(rng):
     xy = rng.uniform(0, 300, (200, 2))
     atoms = pd.DataFrame({"x_px": xy[:, 0], "y_px": xy[:, 1], "intensity": 1.0})
     assert choose_model(fit_lattice(xy), atoms, PIXEL).name is None
+
+
+def test_weights_name_no_folder_of_the_machine_that_made_them():
+    weights = sorted(ZOO.glob("*/weights.onnx"))
+    assert len(weights) >= 6
+    for path in weights:
+        assert b"site-packages" not in path.read_bytes(), path.parent.name

@@ -35,6 +35,7 @@ from atomscope.train.calibrate import (
 )
 from atomscope.train.classes import calibrate_classes, class_scores
 from atomscope.train.data import CALIBRATION, VALIDATION
+from atomscope.train.plain import make_plain
 from atomscope.train.settings import TrainingRecipe
 
 LEAST_HEAT = 0.08  # maxima below this are never columns
@@ -140,3 +141,4 @@ def _export(network: torch.nn.Module, path: Path) -> None:
             external_data=False,
             verbose=False,
         )
+    make_plain(path)

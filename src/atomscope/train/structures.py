@@ -26,6 +26,7 @@ from atomscope.io.write import write_whole
 from atomscope.models.equivariant import StructureNet
 from atomscope.models.surroundings import Surroundings, surroundings
 from atomscope.train.environments import World, design, seen, world
+from atomscope.train.plain import make_plain
 
 VERSION = "1"
 DESIGNS = 3  # per step
@@ -210,6 +211,7 @@ def ship(network: StructureNet, folder: Path, log: Path, commit: str) -> None:
             external_data=False,
             verbose=False,
         )
+    make_plain(folder / "weights.onnx")
     with torch.no_grad():
         embedding = network(*data.inputs).numpy()
     pair = {name: t.numpy() for name, t in zip(names, data.inputs, strict=True)}
