@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform
@@ -18,7 +17,7 @@ from atomscope.lattice import Lattice
 from atomscope.pipeline.frames import numbered, refined
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
-from atomscope.rules.joint import reconcile, too_dim
+from atomscope.rules.joint import reconcile, too_dim, was_recalled
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
 
@@ -34,16 +33,12 @@ class Evidence:
 
     def add(self, vetoed: pd.DataFrame, atoms: pd.DataFrame) -> None:
         """Keep what one frame gave: rows that were taken out, and the table that is left."""
-        self.vetoed += _places(vetoed[~_recalled(vetoed)])
-        self.recalled += _places(atoms[_recalled(atoms)])
+        self.vetoed += _places(vetoed[~was_recalled(vetoed)])
+        self.recalled += _places(atoms[was_recalled(atoms)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"vetoed": self.vetoed, "recalled": self.recalled}
-
-
-def _recalled(rows: pd.DataFrame) -> NDArray[np.bool_]:
-    return rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
 
 
 def _places(rows: pd.DataFrame) -> list[dict[str, float]]:
@@ -110,7 +105,7 @@ def _again(
     xy = table[["x_px", "y_px"]].to_numpy(float)
     away = cKDTree(changed[["x_px", "y_px"]].to_numpy(float)).query(xy)[0] / spacing
     fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
-    back = table["atom"][_recalled(table)]
+    back = table["atom"][was_recalled(table)]
     words = fitted["flags"].astype(str).to_numpy(object)
     marked = [f"{word} recalled".strip() for word in words]
     fitted["flags"] = np.where(fitted["atom"].isin(back), marked, words)

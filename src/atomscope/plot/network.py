@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -144,7 +143,6 @@ def _sheet(
     return graph, graph
 
 
-@cache
 def _book(host: str | None) -> Book | None:
     from atomscope.rules.book import load, names
 

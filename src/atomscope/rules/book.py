@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -164,12 +165,20 @@ def load(name: str | Path) -> Book:
     Raises:
         UsageError: There is no such book, or it says something unknown or impossible.
     """
-    path = FOLDER / f"{name}.yaml" if str(name) in names() else Path(name)
+    return _built_in(str(name)) if str(name) in names() else _read(Path(name))
+
+
+@cache
+def _built_in(name: str) -> Book:
+    return _read(FOLDER / f"{name}.yaml")
+
+
+def _read(path: Path) -> Book:
     try:
         return Book.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(
-            f"rules {str(name)!r}: neither built in ({', '.join(names())}) nor a YAML file."
+            f"rules {str(path)!r}: neither built in ({', '.join(names())}) nor a YAML file."
         ) from error
     except ValidationError as error:
         raise UsageError(f"rules {path}: {_first(error)}") from error

@@ -7,10 +7,9 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
-from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.rules.book import Book, load, names
-from atomscope.rules.findings import Ints
+from atomscope.rules.findings import Floats, Ints
 
 _LATTICE = 0.85  # share of the atoms that an unknown lattice must hold to have defects
 _HOST = 0.7  # share of the atoms that the species of a host have at least
@@ -43,15 +42,13 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
     return None
 
 
-def words_of(table: pd.DataFrame, book: Book | None) -> Ints:
+def words_of(table: pd.DataFrame, book: Book) -> Ints:
     """Return for each atom its species, or what its label stands for; '' where unknown.
 
     Labels are words of the book (M, X2, X). Where the species that plays a role is known from
     other atoms, it takes the place of the word: X2 becomes S2.
     """
     species = table["species"].to_numpy(object)
-    if book is None:
-        return species.copy()
     label = table["label"].to_numpy(object)
     played = {
         role: commonest(species[np.isin(species, words)]) for role, words in book.columns.items()
@@ -76,13 +73,16 @@ def letters(lattice: Lattice | None, count: int) -> Ints | None:
     return words if len(words) == count else None
 
 
-def commonest(words: Ints) -> str:
-    """Return the commonest known species, '' where there is none.
+def named_p(rows: pd.DataFrame, otherwise: Floats) -> Floats:
+    """Probability of the species, or else of the label, or else what is given, shape (N,)."""
+    p = otherwise
+    for name in ("label_p", "species_p"):
+        known = rows[name].to_numpy(float)
+        p = np.where(np.isfinite(known), known, p)
+    return np.asarray(p)
 
-    Raises:
-        UsageError: The words have another shape than (N,).
-    """
-    if words.ndim != 1:
-        raise UsageError(f"species have shape {words.shape}; expected (N,).")
+
+def commonest(words: Ints) -> str:
+    """Return the commonest known species, '' where there is none."""
     known = Counter(str(w) for w in words if w)
     return known.most_common(1)[0][0] if known else ""

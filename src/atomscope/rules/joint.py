@@ -114,7 +114,7 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     """
     bright = _signal(rows)
     error = rows["intensity_err"].to_numpy(float)
-    recalled = rows["flags"].astype(str).str.contains("recalled").to_numpy(bool)
+    recalled = was_recalled(rows)
     if lattice is None:
         return recalled
     sites = [bright[lattice.sublattice == site] for site in range(len(lattice.basis))]
@@ -125,6 +125,11 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     dark = ~(bright >= _SHOWN * typical)
     trace = (bright < _TRACE * typical) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
+
+
+def was_recalled(rows: pd.DataFrame) -> Bools:
+    """Which atoms were brought back, by their flags, shape (N,)."""
+    return np.asarray(rows["flags"].astype(str).str.contains("recalled"), dtype=bool)
 
 
 def _signal(rows: pd.DataFrame) -> Floats:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,13 +15,13 @@ from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import extent
-from atomscope.rules.findings import Bools, Floats, Group, Ints
-from atomscope.rules.host import choose_book, letters, words_of
+from atomscope.rules.findings import Bools, Group, Ints
+from atomscope.rules.host import choose_book, letters, named_p, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
 from atomscope.rules.sites import find_extra, find_missing, find_swaps, grouped
+from atomscope.species import Lattices
 
-Lattices = Mapping[int, Lattice | None]
 Shape = tuple[int, int]
 _ANY = "lattice"  # the book for hosts that no other one knows
 _MOST = 0.4  # share of atoms in defects, beyond which the host is in doubt
@@ -133,7 +132,9 @@ def _name_frame(
         graph = bonded(rows, elements, book, shape, pixel_size)
         groups = _site_groups(rows, species, book, lattice, shape, graph.border)
     groups.sort(key=lambda group: (group.place[1], group.place[0]))
-    return _members(rows, graph, groups), _rows(rows, groups, graph, species, book, pixel_size)
+    atoms = [_with_shell(group, graph) for group in groups]
+    found = _rows(rows, groups, atoms, graph, species, book, pixel_size)
+    return _members(rows, graph, atoms), found
 
 
 def _site_groups(
@@ -147,31 +148,22 @@ def _site_groups(
     if lattice is None:
         return []
     xy = rows[["x_px", "y_px"]].to_numpy(float)
-    p, sure = rows["p"].to_numpy(float), _named_p(rows)
+    p = rows["p"].to_numpy(float)
     if shape is None:
         far = np.ceil(xy.max(axis=0)).astype(int) + 1
         shape = (int(far[1]), int(far[0]))
     inner = np.where(border, "", species)  # half a neighbourhood tells too little of brightness
-    findings = find_swaps(lattice, xy, inner, sure)
+    findings = find_swaps(lattice, xy, inner, named_p(rows, p))
     findings += find_missing(lattice, xy, species, p, shape)
     extra = find_extra(lattice, xy, species, p)
     findings += [f for f in extra if not border[list(f.atoms)].any()]
     return grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
 
 
-def _named_p(rows: pd.DataFrame) -> Floats:
-    """Probability of the species, or else of the label, or else of the atom."""
-    p = rows["p"].to_numpy(float)
-    for name in ("label_p", "species_p"):
-        known = rows[name].to_numpy(float)
-        p = np.where(np.isfinite(known), known, p)
-    return np.asarray(p)
-
-
-def _members(rows: pd.DataFrame, graph: AtomGraph, groups: list[Group]) -> pd.DataFrame:
+def _members(rows: pd.DataFrame, graph: AtomGraph, atoms: list[list[int]]) -> pd.DataFrame:
     defect = np.full(len(rows), -1, dtype=np.int64)
-    for number, group in enumerate(groups):
-        defect[_with_shell(group, graph)] = number
+    for number, members in enumerate(atoms):
+        defect[members] = number
     border = np.asarray(graph.border, dtype=bool)
     bonds = np.asarray(graph.coordination, dtype=np.int64)
     return rows.assign(
@@ -187,14 +179,14 @@ def _with_shell(group: Group, graph: AtomGraph) -> list[int]:
         if finding.part in ("foreign", "swaps", "extra"):
             core = list(finding.atoms)
             members |= {int(i) for i in graph.neighbours[core][graph.mask[core]]}
-        if finding.part == "missing" and finding.shell:
-            members |= set(finding.shell)
+        members |= set(finding.shell)
     return sorted(members)
 
 
 def _rows(
     rows: pd.DataFrame,
     groups: list[Group],
+    atoms: list[list[int]],
     graph: AtomGraph,
     species: Ints,
     book: Book,
@@ -202,9 +194,8 @@ def _rows(
 ) -> pd.DataFrame:
     number = rows["atom"].to_numpy()
     found = []
-    for index, group in enumerate(groups):
-        named = name_of(group, book)
-        place, members = group.place, _with_shell(group, graph)
+    for index, (group, members) in enumerate(zip(groups, atoms, strict=True)):
+        named, place = name_of(group, book), group.place
         found.append(
             {
                 "frame": int(rows["frame"].iloc[0]),

@@ -16,6 +16,7 @@ from atomscope.graph import AtomGraph, connect, rings
 from atomscope.rules.book import Book
 from atomscope.rules.chains import chained
 from atomscope.rules.findings import Finding, Floats, Group, Ints, joined
+from atomscope.rules.host import named_p
 
 LARGEST = 16  # rings of more atoms are holes, and have no name
 
@@ -40,7 +41,8 @@ def find_groups(
         The groups, and the graph of all atoms.
     """
     xy = rows[["x_px", "y_px"]].to_numpy(float)
-    p, sure = rows["p"].to_numpy(float), _sure(rows)
+    p = rows["p"].to_numpy(float)
+    sure = p * named_p(rows, np.ones(len(rows)))
     graph = bonded(rows, species, book, shape, pixel_size)
     foreign = (species != "") & ~np.isin(species, list(book.host))
     extra = on_top(graph, foreign, book.coordination)
@@ -77,15 +79,6 @@ def _is_formula(word: str) -> bool:
         return bool(parse([word]))
     except UsageError:
         return False
-
-
-def _sure(rows: pd.DataFrame) -> Floats:
-    """Probability of an atom and of its species."""
-    p = rows["p"].to_numpy(float)
-    named = rows["species_p"].to_numpy(float)
-    label = rows["label_p"].to_numpy(float)
-    named = np.where(np.isfinite(named), named, np.where(np.isfinite(label), label, 1.0))
-    return np.asarray(p * named)
 
 
 def on_top(graph: AtomGraph, foreign: NDArray[np.bool_], coordination: int) -> NDArray[np.bool_]:

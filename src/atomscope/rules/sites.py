@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.lattice import Lattice, empty_sites
 from atomscope.rules.findings import Finding, Floats, Group, Ints, joined, straight
+from atomscope.rules.host import commonest
 
 _NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
 _SHELL = 1.3  # of the distance of the nearest atom: the first shell of an empty site
@@ -25,11 +24,8 @@ def expected(lattice: Lattice, species: Ints) -> Ints:
     Returns:
         Words, shape (B,); '' where the species of no atom is known.
     """
-    words = []
-    for site in range(len(lattice.basis)):
-        here = Counter(s for s in species[lattice.sublattice == site] if s)
-        words.append(here.most_common(1)[0][0] if here else "")
-    return np.array(words, dtype=object)
+    sites = range(len(lattice.basis))
+    return np.array([commonest(species[lattice.sublattice == s]) for s in sites], dtype=object)
 
 
 def find_swaps(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[Finding]:
