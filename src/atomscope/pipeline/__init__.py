@@ -12,7 +12,7 @@ from atomscope.detect import look
 from atomscope.errors import UsageError
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
-from atomscope.pipeline.frames import Progress, all_frames, cut
+from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed
@@ -197,11 +197,11 @@ def analyze(
         image, hosts = image.with_pixel_size(size), crystal.elements
         if not (plan.identify and plan.identify.elements):
             plan = plan.with_elements(hosts)
-    atoms = _in_angstrom(atoms, image.pixel_size)
-    atoms, defects, zoo = labelled(image, atoms, lattices, plan, detector, view)
-    hosts = hosts or species_of(zoo["model"], atoms)
+    atoms = in_angstrom(atoms, image.pixel_size)
+    atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
+    hosts = hosts or species_of(classes, atoms)
     atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent, hosts)
-    atoms = told(zoo["model"], atoms)
+    atoms = told(classes, atoms)
     if plan.detect.periodic:
         defects = with_vacancies(defects, image, atoms, lattices)
     started = time.perf_counter()
@@ -275,10 +275,3 @@ def _identified(
     found = study(atoms, elements=elements, lattices=lattices, hosts=hosts, shape=image.frame_shape)
     spent["identify"] = time.perf_counter() - started
     return found.atoms, found.facts, (*doubts, *found.warnings)
-
-
-def _in_angstrom(atoms: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
-    if pixel_size is None:
-        return atoms
-    pairs = {"x": "x_px", "y": "y_px", "x_err": "x_err_px", "y_err": "y_err_px"}
-    return atoms.assign(**{name: atoms[source] * pixel_size for name, source in pairs.items()})

@@ -110,6 +110,14 @@ def numbered(table: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True).assign(atom=range(len(table)))
 
 
+def in_angstrom(table: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
+    """Fill the columns in Å from those in px that the table has."""
+    if pixel_size is None:
+        return table
+    pairs = {name: f"{name}_px" for name in ("x", "y", "x_err", "y_err")}
+    return table.assign(**{a: table[px] * pixel_size for a, px in pairs.items() if px in table})
+
+
 def cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:
     """Keep frames A:B of a movie, without loading them."""
     if frames is None:

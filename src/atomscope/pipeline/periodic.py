@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform
+from atomscope.pipeline.frames import in_angstrom
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def with_vacancies(
         if lattice is not None:
             rows = atoms[atoms["frame"] == frame]
             empty = enforce(rows, lattice, image.frame_shape)[1]
-            seen = _merged(seen, _in_angstrom(empty, image.pixel_size), _SAME * lattice.spacing)
+            seen = _merged(seen, in_angstrom(empty, image.pixel_size), _SAME * lattice.spacing)
         tables.append(seen.assign(defect=range(len(seen))))
     return conform(pd.concat(tables, ignore_index=True), DEFECTS)
 
@@ -63,9 +64,3 @@ def _merged(seen: pd.DataFrame, empty: pd.DataFrame, reach: float) -> pd.DataFra
     met = distance < reach
     both: pd.DataFrame = pd.concat([seen.iloc[np.unique(index[met])], empty[~met]])
     return both.reset_index(drop=True)
-
-
-def _in_angstrom(defects: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
-    if pixel_size is None:
-        return defects
-    return defects.assign(x=defects["x_px"] * pixel_size, y=defects["y_px"] * pixel_size)

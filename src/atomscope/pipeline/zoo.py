@@ -11,7 +11,8 @@ import pandas as pd
 from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, label_frame
-from atomscope.models.store import Model, load, names, read_card
+from atomscope.models.store import ColumnClass, Model, load, names
+from atomscope.pipeline.frames import in_angstrom
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from atomscope.lattice import Lattice
     from atomscope.species import Lattices
 
+Classes = tuple[ColumnClass, ...]
 AUTO = "auto"
 SQUARE, HEXAGONAL = 90.0, 120.0
 DEGREES = 4.0  # how far an angle may be off: drift and scan errors
@@ -118,17 +120,17 @@ def labelled(
     plan: Recipe,
     detector: Model,
     view: View,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, Any]]:
+) -> tuple[pd.DataFrame, pd.DataFrame, Classes, dict[str, Any]]:
     """Let a model with classes name the columns, where one knows the lattice.
 
     Returns:
-        The atoms with label and label_p, the empty sites, and for the run card which model
-        was used and why.
+        The atoms with label and label_p, the empty sites, the classes of the model, and for the
+        run card which model was used and why.
     """
     none = conform(pd.DataFrame(), DEFECTS)
     if plan.detect.model != AUTO:
         if not detector.card.classes:
-            return atoms, none, {"model": None, "why": "chosen by the user"}
+            return atoms, none, (), {"model": None, "why": "chosen by the user"}
         choice = Choice(plan.detect.model, "chosen by the user")
     else:
         first = atoms[atoms["frame"] == 0]
@@ -137,8 +139,9 @@ def labelled(
             choice = Choice(None, choice.why)
     facts = {"model": choice.name, "why": choice.why}
     if choice.name is None:
-        return atoms, none, facts
-    return *label_all(image, atoms, load(choice.name), view), facts
+        return atoms, none, (), facts
+    model = load(choice.name)
+    return *label_all(image, atoms, model, view), model.card.classes, facts
 
 
 def label_all(
@@ -160,20 +163,18 @@ def _labelled(rows: pd.DataFrame, found: Labels, model: Model) -> pd.DataFrame:
     return rows.assign(label=names[found.label], label_p=found.p)
 
 
-def species_of(name: str | None, atoms: pd.DataFrame) -> tuple[str, ...]:
+def species_of(classes: Classes, atoms: pd.DataFrame) -> tuple[str, ...]:
     """Species of the classes that a fair part of the atoms have, as the model's card says."""
-    if name is None or len(atoms) == 0:
-        return ()
     share = atoms["label"].value_counts(normalize=True)
-    common = [c for c in read_card(name)[0].classes if share.get(c.name, 0.0) > _COMMON]
+    common = [c for c in classes if share.get(c.name, 0.0) > _COMMON]
     return tuple(c.species for c in common if c.species)
 
 
-def told(name: str | None, atoms: pd.DataFrame) -> pd.DataFrame:
+def told(classes: Classes, atoms: pd.DataFrame) -> pd.DataFrame:
     """Fill species from labels where a class says what a column is and nothing else does."""
-    if name is None:
+    meant = {c.name: c.species for c in classes if c.species}
+    if not meant:
         return atoms
-    meant = {c.name: c.species for c in read_card(name)[0].classes if c.species}
     species = np.array([meant.get(str(label), "") for label in atoms["label"]], dtype=object)
     unknown = atoms["species"].to_numpy(object) == ""
     fill = unknown & (species != "") & (atoms["label_p"].to_numpy(float) >= 0.5)
@@ -195,6 +196,4 @@ def _vacancies(frame: int, found: Labels, model: Model, pixel_size: float | None
         "rule": f"model {model.card.name}",
         "known": True,
     }
-    if pixel_size is not None:
-        columns |= {"x": columns["x_px"] * pixel_size, "y": columns["y_px"] * pixel_size}
-    return conform(pd.DataFrame(columns), DEFECTS)
+    return conform(in_angstrom(pd.DataFrame(columns), pixel_size), DEFECTS)

@@ -60,9 +60,9 @@ def divacancy(
     changed = [tuple(p) for p in pairs]
     if kind == "555-777":
         turned = _far_bond(left, pairs)
-        left = _turn_bond(left, *turned)
+        left = turn_bond(left, *turned)
         changed += [(u, i) for u in turned for i in left.neighbours(u)]
-    return noted(left, f"divacancy {kind}", _rings(left, changed), centre, empty)
+    return noted(left, f"divacancy {kind}", rings_at(left, changed), centre, empty)
 
 
 def stone_wales(sheet: Sheet, first: int, second: int) -> Sheet:
@@ -75,9 +75,9 @@ def stone_wales(sheet: Sheet, first: int, second: int) -> Sheet:
     """
     _three_fold(sheet, first, second)
     centre = _middle(sheet, [first, second])
-    turned = _turn_bond(sheet, first, second)
+    turned = turn_bond(sheet, first, second)
     changed = [(u, i) for u in (first, second) for i in turned.neighbours(u)]
-    return noted(turned, "Stone-Wales 55-77", _rings(turned, changed), centre)
+    return noted(turned, "Stone-Wales 55-77", rings_at(turned, changed), centre)
 
 
 def substitute(sheet: Sheet, sites: Sequence[int], symbol: str) -> Sheet:
@@ -218,7 +218,7 @@ def _far_bond(sheet: Sheet, pairs: list[list[int]]) -> tuple[int, int]:
     return next((u, v) for u, v in steps if not {u, v} & taken)
 
 
-def _turn_bond(sheet: Sheet, u: int, v: int) -> Sheet:
+def turn_bond(sheet: Sheet, u: int, v: int) -> Sheet:
     """Turn a bond by +90° in the plane; u and v exchange the neighbours that they turn from."""
     bond = sheet.away(u)[v]
     left = np.array([-bond[1], bond[0], 0.0])
@@ -233,7 +233,7 @@ def _turn_bond(sheet: Sheet, u: int, v: int) -> Sheet:
     return replace(sheet, atoms=atoms, bonds=np.array([*kept, *fresh], dtype=np.intp))
 
 
-def _rings(sheet: Sheet, bonds: Sequence[Sequence[int]]) -> list[int]:
+def rings_at(sheet: Sheet, bonds: Sequence[Sequence[int]]) -> list[int]:
     """Return the atoms of the rings at some bonds that are not hexagons."""
     # Which bond comes next around an atom is only sure when they have settled.
     changed = sorted({i for bond in bonds for i in bond})

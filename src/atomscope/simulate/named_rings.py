@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from atomscope.simulate.defects import _rings, _turn_bond, stone_wales, vacancy
+from atomscope.simulate.defects import rings_at, stone_wales, turn_bond, vacancy
 from atomscope.simulate.relax import relax
 from atomscope.simulate.sheets import Sheet, noted
 
@@ -23,7 +23,7 @@ def closed_vacancy(sheet: Sheet, atom: int) -> Sheet:
     left = vacancy(sheet, [atom])
     pair = sorted(left.defects[-1].atoms)[:2]
     left = replace(left, bonds=np.concatenate([left.bonds, [pair]]), defects=left.defects[:-1])
-    return noted(left, "vacancy 5-9", _rings(left, [pair]), empty, empty)
+    return noted(left, "vacancy 5-9", rings_at(left, [pair]), empty, empty)
 
 
 def ad_dimer(sheet: Sheet, atom: int) -> Sheet:
@@ -47,7 +47,7 @@ def ad_dimer(sheet: Sheet, atom: int) -> Sheet:
     fresh = [(end, first + k) for k, pair in enumerate(opened) for end in pair]
     bonds = np.array([*kept, *fresh, (first, first + 1)], dtype=np.intp)
     changed = replace(sheet, atoms=atoms, bonds=bonds)
-    core = _rings(changed, [*fresh, (first, first + 1)])
+    core = rings_at(changed, [*fresh, (first, first + 1)])
     return noted(changed, f"ad-dimer {atoms.symbols[atom]}2", core, centre)
 
 
@@ -94,7 +94,7 @@ def _glide(
         if t in heptagon and t not in pentagon
     ]
     s, t = max(ways, key=lambda way: float(np.linalg.norm(from_here[way[1]] - middle)))
-    turned = _turn_bond(sheet, s, t)
+    turned = turn_bond(sheet, s, t)
     near = [s, t, *turned.neighbours(s), *turned.neighbours(t)]
     turned = relax(noted(turned, "", near, np.zeros(3)), radius=6.0)
     odd = [r for r in _odd_rings(turned, near) if set(r) not in map(set, fixed)]
