@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
 from atomscope.intervals import poisson_interval
@@ -42,28 +43,47 @@ def pair_correlation(
 ) -> tuple[Floats, Floats]:
     """Pair correlation g(r) of defects within frames, 1 where they do not know of each other.
 
-    Pairs expected at each distance are those of uniform places in the same frames (the overlap of
-    a rectangle with itself, shifted; averaged over directions), so borders do not bias it.
-
-    Args:
-        defects: Table with frame, x_px and y_px.
-        shape: Of the frames (y, x) in px.
-        edges: Of the bins, px, ascending, shape (B + 1,).
+    See `pair_counts` for the arguments and the border.
 
     Returns:
         g (B,) and its standard error from the counted pairs; NaN where none are expected.
     """
+    found, expected = pair_counts(defects, shape, edges)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return found / expected, np.sqrt(np.maximum(found, 1)) / expected
+
+
+def pair_counts(
+    points: pd.DataFrame, shape: tuple[int, int], edges: Floats
+) -> tuple[Floats, Floats]:
+    """Pairs of points within frames by distance: how many, and how many are expected.
+
+    Pairs expected at each distance are those of uniform places in the same frames (the overlap of
+    a rectangle with itself, shifted; averaged over directions), so borders do not bias their
+    ratio g(r), the pair correlation (Ripley, J. R. Stat. Soc. B 39, 172 (1977)).
+
+    Args:
+        points: Table with frame, x_px and y_px; places that are not finite are left out.
+        shape: Of the frames (y, x) in px.
+        edges: Of the bins, px, ascending, shape (B + 1,).
+
+    Returns:
+        Found and expected pairs in each bin, (B,) and (B,).
+    """
     edges = np.asarray(edges, float)
     found = np.zeros(len(edges) - 1)
     pairs = 0.0
-    for _, rows in defects.groupby("frame"):
+    for _, rows in points.groupby("frame"):
         xy = rows[["x_px", "y_px"]].to_numpy(float)
-        i, j = np.triu_indices(len(xy), 1)
-        found += np.histogram(np.hypot(*(xy[i] - xy[j]).T), bins=edges)[0]
-        pairs += len(i)
-    expected = pairs * np.diff(_uniform(edges, shape))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return found / expected, np.sqrt(np.maximum(found, 1)) / expected
+        xy = xy[np.isfinite(xy).all(axis=1)]
+        if len(xy) < 2:
+            continue
+        tree = cKDTree(xy)
+        # an edge belongs to the bin above it
+        within = tree.count_neighbors(tree, np.nextafter(edges, -np.inf))
+        found += np.diff(np.where(edges > 0, within - len(xy), 0)) / 2
+        pairs += len(xy) * (len(xy) - 1) / 2
+    return found, pairs * np.diff(_uniform(edges, shape))
 
 
 def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
