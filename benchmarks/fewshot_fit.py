@@ -21,7 +21,8 @@ from atomscope.classify.classifier import FILE, Calibration, probabilities, with
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import embedder
 from atomscope.models.surroundings import surroundings
-from atomscope.train.environments import design, seen, world
+from atomscope.train.environments import design, world
+from atomscope.train.views import gammas, seen
 
 SEEDS = 30_000_000  # on from here
 LOST = 0.02  # share of a taught class that may be called strange
@@ -33,7 +34,7 @@ def trial(seed: int) -> Trial | None:
     """Log likelihoods (N, C) and classes (N,) of the columns of one world."""
     rng = np.random.default_rng(seed)
     plan = design(rng)
-    pair = [seen(world(plan, rng), rng, rng.uniform(0.1, 0.7)) for _ in range(2)]
+    pair = [seen(world(plan, rng), rng, rng.uniform(0.1, 0.7), g) for g in gammas(rng)]
     net = embedder()
     values = [net.run(surroundings(w.xy, w.brightness).inputs()).astype(float) for w in pair]
     common = np.intersect1d(pair[0].label, pair[1].label)

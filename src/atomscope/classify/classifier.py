@@ -12,14 +12,16 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from atomscope.classify.adapt import Change, change_of, misfit_of
 from atomscope.classify.distances import log_likelihood, whitening
-from atomscope.classify.embedding import embed, embedder
+from atomscope.classify.embedding import Embedded, embed, embedder
 from atomscope.classify.examples import NONE
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
 
 Floats = NDArray[np.float64]
 FORMAT = 1
+KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
 FEWEST = 0.01  # share of atoms added to each class
 FILE = Path(__file__).with_name("calibration.yaml")
 
@@ -85,6 +87,25 @@ class Classifier:
     def normalised(self, likelihood: Floats) -> Floats:
         """Probabilities (N, C + 1) from log likelihoods (N, classes)."""
         return probabilities(likelihood, self.card.labels, self.card.calibration)
+
+    def see(self, table: pd.DataFrame) -> Embedded:
+        """Embed a table with the gamma and the strain of the examples; see `adapt`."""
+        white = whitening(self.values, self.kind, embedder().scatter)
+        classes = len(self.card.labels)
+
+        def misfit(part: pd.DataFrame, change: Change) -> float | None:
+            seen = embed(part, change)
+            values = seen.values[seen.whole] @ white
+            if not len(values):
+                return None
+            found = log_likelihood(values, self.values @ white, self.kind, classes)
+            known = found.max(axis=1) / self.card.calibration.temperature
+            if (known > self.card.calibration.strange).mean() < KNOWN:
+                return None
+            p = probabilities(found, (), self.card.calibration)[:, :classes]
+            return misfit_of(values, self.values @ white, self.kind, with_shares(p))
+
+        return embed(table, change_of(table, misfit))
 
     def save(self, folder: str | Path) -> Path:
         """Write card.yaml and examples.npz; each is written whole or not at all."""
@@ -194,7 +215,7 @@ def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     Raises:
         UsageError: The table has no positions.
     """
-    seen = embed(table)
+    seen = classifier.see(table)
     structure = np.full(len(table), "", dtype=object)
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)
@@ -214,7 +235,8 @@ def label_sets(table: pd.DataFrame, classifier: Classifier) -> list[tuple[str, .
     shown lies in its set with the stated probability. With too few examples for that level,
     every label is in every set.
     """
-    found = classifier.probabilities(np.nan_to_num(embed(table).values))
+    seen = classifier.see(table)
+    found = classifier.probabilities(np.nan_to_num(seen.values))
     names = (*classifier.labels, NONE)
     least = classifier.card.threshold
     inside: Any = found >= (0.0 if least is None else least)

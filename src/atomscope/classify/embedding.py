@@ -14,6 +14,8 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
+from atomscope.classify.adapt import SAME, Change
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.models.store import ZOO, open_session
 from atomscope.models.surroundings import surroundings
@@ -88,7 +90,7 @@ def embedder(folder: Path = FOLDER, threads: int = 1) -> Embedder:
         UsageError: The folder is damaged.
     """
     try:
-        card = yaml.safe_load((folder / "structures.yaml").read_text(encoding="utf-8"))
+        card = parse_yaml((folder / "structures.yaml").read_text(encoding="utf-8"))
         weights = (folder / "weights.onnx").read_bytes()
         with np.load(folder / "test_pair.npz", allow_pickle=False) as pair:
             arrays = {name: pair[name] for name in pair.files}
@@ -125,11 +127,12 @@ class Embedded:
     spacing: Floats
 
 
-def embed(table: pd.DataFrame) -> Embedded:
+def embed(table: pd.DataFrame, change: Change = SAME) -> Embedded:
     """Embed every atom of a table of one or more frames.
 
     Args:
         table: With x_px and y_px, and with intensity and frame where they are known.
+        change: Of the whole table, before anything is read of it.
 
     Raises:
         UsageError: Positions are missing from the table.
@@ -148,7 +151,7 @@ def embed(table: pd.DataFrame) -> Embedded:
         rows = np.flatnonzero((frame == number) & finite)
         if not len(rows):
             continue
-        seen = surroundings(xy[rows], light[rows])
+        seen = surroundings(*change(xy[rows], light[rows]))
         values[rows] = net.run_parts(xy[rows], seen.inputs())
         spacing[rows] = seen.spacing
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)

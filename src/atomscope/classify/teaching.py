@@ -106,7 +106,7 @@ def suggest(table: pd.DataFrame, classifier: Classifier, count: int = 5) -> pd.D
     Returns:
         Rows of the table with `doubt`, the entropy of the answer in bits.
     """
-    seen = embed(table)
+    seen = classifier.see(table)
     rows = np.flatnonzero(seen.whole)
     if not len(rows) or count < 1:
         return table.iloc[:0].assign(doubt=np.zeros(0))

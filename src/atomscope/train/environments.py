@@ -1,7 +1,8 @@
 """Worlds for the network of structures: tables of columns of which every surrounding is known.
 
 No images and no real materials: lattices of random cells, sites and brightness, with empty
-sites, pairs, lines, foreign atoms, shifted sublattices, turned grains and second layers. The class
+sites, pairs, lines, foreign atoms, shifted sublattices, turned grains and second layers, and
+three-fold sheets with rebuilt rings. The class
 of an atom is what stands on its own site and on those around it before anything is distorted,
 so that lattices never seen have classes as well.
 """
@@ -14,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.train.rebuilt import rebuilt
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -21,6 +24,8 @@ SIDE = 8.0  # half the edge of a world, in mean distances of columns
 MARGIN = 1.6  # of it that is cut off: surroundings there are not whole
 SHELL = 1.3  # what surrounds an atom: up to so many distances to its nearest
 VACANT = -1
+KINDS, SHARES = ("crystal", "phases", "grains", "stack", "rebuilt"), (0.5, 0.13, 0.11, 0.08, 0.18)
+RINGS = ("turned", "pairs", "both")
 CLASH = 0.6  # columns nearer than this share of the shortest distance are one
 
 
@@ -35,11 +40,14 @@ class Design:
         foreign: (F,) log brightness of foreign atoms, F sites that they take.
         taken: (F,) sublattices that foreign atoms take.
         glide: (2,) fractional shift of the last sublattice in the second phase.
-        kind: 'crystal', 'phases', 'grains' or 'stack'.
+        kind: 'crystal', 'phases', 'grains', 'stack' or 'rebuilt'.
         turn: Between grains, radians.
         push: By which neighbours of an empty site move out, in spacings.
         closure: Share by which rows beside a line come nearer.
         over: Brightness of a second layer, which lies over all columns.
+        rings: Point defects of a rebuilt sheet, see `rebuilt`.
+        fine: What tells atoms of a rebuilt sheet apart: 0 whether all their rings are hexagons,
+            1 the sizes of their rings, 2 also how many neighbours have other rings than these.
     """
 
     cell: Floats
@@ -53,6 +61,8 @@ class Design:
     push: float
     closure: float
     over: float
+    rings: tuple[str, ...] = ()
+    fine: int = 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,9 @@ def design(rng: np.random.Generator) -> Design:
     logs = rng.uniform(0, 1.8, len(sites)) if rng.random() < 0.75 else np.zeros(len(sites))
     count = int(rng.integers(0, 4))
     sizes = rng.uniform(0.12, 1.5, count) * rng.choice([-1, 1], count)
+    kind = str(rng.choice(KINDS, p=SHARES))
+    if kind == "rebuilt":
+        return _of_rings(sizes, rng)
     return Design(
         cell,
         sites,
@@ -108,7 +121,7 @@ def design(rng: np.random.Generator) -> Design:
         sizes,
         rng.integers(0, len(sites), count),
         rng.choice([(1 / 3, -1 / 3), (-1 / 3, 1 / 3), (0.5, 0.0), (0.2, 0.2)]),
-        str(rng.choice(["crystal", "phases", "grains", "stack"], p=[0.6, 0.16, 0.14, 0.1])),
+        kind,
         float(rng.uniform(0.1, 0.6)),
         float(rng.normal(0, 0.05)),
         float(rng.uniform(0, 0.15)),
@@ -116,11 +129,26 @@ def design(rng: np.random.Generator) -> Design:
     )
 
 
+def _of_rings(sizes: Floats, rng: np.random.Generator) -> Design:
+    """Design of a rebuilt sheet of one kind of atom, or two grains of it."""
+    border = rng.random() < 0.4
+    some = tuple(str(k) for k in rng.choice(RINGS, int(rng.integers(1, 3)), replace=False))
+    return Design(
+        np.eye(2), np.zeros((1, 2)), np.zeros(1), sizes, np.zeros(len(sizes), np.int64),
+        np.zeros(2), "rebuilt", float(rng.uniform(0.15, 0.55)) if border else 0.0,
+        float(rng.normal(0, 0.05)), 0.0, 0.0, () if border else some, int(rng.integers(3)),
+    )  # fmt: skip
+
+
 def world(plan: Design, rng: np.random.Generator) -> World:
     """Draw a world of a design, as columns without distortion, noise or dirt."""
     half = SIDE + MARGIN
-    xy, site = _patch(plan, half, rng)
-    area = _areas(plan, xy, rng)
+    if plan.kind == "rebuilt":
+        xy, rings = rebuilt(half, plan.turn, plan.rings, rng)
+        site, area = np.zeros(len(xy), np.int64), _by_rings(xy, rings, plan.fine)
+    else:
+        xy, site = _patch(plan, half, rng)
+        area = _areas(plan, xy, rng)
     if plan.kind == "phases" and len(plan.sites) > 1:
         moved = (area == 1) & (site == len(plan.sites) - 1)
         xy = xy + moved[:, None] * (plan.glide @ plan.cell)
@@ -195,11 +223,24 @@ def _labels(plan: Design, xy: Floats, site: Ints, state: Ints, area: Ints) -> In
     around = state[index[:, 1:]] + 1
     counts = [(near & (around == k)).sum(axis=1) for k in range(states) if k != 1]
     across = (near & (area[index[:, 1:]] != area[:, None])).any(axis=1)
-    own = [site, state + 1, np.where(across, 2, area if plan.kind != "grains" else 0)]
-    code = np.zeros(len(xy), dtype=np.int64)
-    for values in (*own, *counts):
+    if plan.kind == "rebuilt":
+        code = area
+    else:
+        code = np.where(across, 2, area if plan.kind != "grains" else 0)
+    for values in (site, state + 1, *counts):
         code = code * 13 + values
-    return code
+    return np.asarray(code)
+
+
+def _by_rings(xy: Floats, rings: Ints, fine: int) -> Ints:
+    """Class (N,) of each atom by the sizes (N, 3) of its rings."""
+    if fine == 0:
+        return (rings != 6).any(axis=1).astype(np.int64)
+    code = rings @ np.array([100, 10, 1])
+    if fine == 1:
+        return code
+    _, index = cKDTree(xy).query(xy, k=4)
+    return code * 4 + (code[index[:, 1:]] != code[:, None]).sum(axis=1)
 
 
 def _settled(plan: Design, xy: Floats, state: Ints) -> Floats:
@@ -215,30 +256,3 @@ def _settled(plan: Design, xy: Floats, state: Ints) -> Floats:
     moved = xy.copy()
     moved[free] += away * (strength / distance[free] ** 2)[:, None].clip(-0.2, 0.2)
     return moved
-
-
-def seen(found: World, rng: np.random.Generator, hard: float = 1.0) -> World:
-    """Distort, thin out and dim a world, as a microscope and a detector do.
-
-    Turn, mirror, scale 0.5 to 2, shear to 0.2, a smooth distortion to 6 %, jitter to 6 % of the
-    spacing, up to 12 % of the columns lost; brightness with noise to 15 %, gain, gamma 0.7 to 1.4
-    and a slow change.
-
-    Args:
-        found: As `world` gives it.
-        rng: Of everything random.
-        hard: Scales shear, distortion, jitter, losses and noise.
-    """
-    xy = found.xy
-    phase, wave = rng.uniform(0, 2 * np.pi, 2), rng.normal(0, 0.25, (2, 2))
-    bend = np.sin(xy @ wave + phase) * (rng.uniform(0, 0.06, 2) * hard / np.abs(wave).sum(axis=0))
-    xy = xy + bend + rng.normal(0, rng.uniform(0, 0.06) * hard, xy.shape)
-    angle, flip = rng.uniform(0, 2 * np.pi), rng.choice([-1, 1])
-    c, s = np.cos(angle), np.sin(angle)
-    along = np.array([[1, rng.uniform(-0.2, 0.2) * hard * (rng.random() < 0.5)], [0, 1]])
-    xy = xy @ along @ np.array([[c, s], [-s, c]]) @ np.diag([1, flip]) * rng.uniform(0.5, 2)
-    log = np.log(found.brightness) * rng.uniform(0.7, 1.4)
-    log = log + rng.normal(0, rng.uniform(0.01, 0.15) * hard, len(log))
-    log = log + 0.3 * np.sin(found.xy @ rng.normal(0, 0.12, 2)) + rng.normal()
-    kept = rng.random(len(xy)) >= rng.uniform(0, 0.12) * hard * (rng.random() < 0.6)
-    return World(xy[kept], np.exp(log[kept]), found.label[kept])
