@@ -119,10 +119,11 @@ def misfit_of(white: Floats, examples: Floats, kind: NDArray[np.intp], found: Fl
 def _middle(table: pd.DataFrame) -> pd.DataFrame:
     """Return atoms that lie together in the middle of the fullest frame."""
     if "frame" in table and len(table):
-        table = table.loc[table["frame"] == table["frame"].mode().iloc[0]]
+        fullest = table["frame"].mode().iloc[0]
+        table = pd.DataFrame(table[table["frame"] == fullest])
     xy = table[["x_px", "y_px"]].to_numpy(float)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if len(rows) <= SOME:
-        return table.iloc[rows]
+        return pd.DataFrame(table.iloc[rows])
     centre = np.median(xy[rows], axis=0)
-    return table.iloc[rows[cKDTree(xy[rows]).query(centre, k=SOME)[1]]]
+    return pd.DataFrame(table.iloc[rows[cKDTree(xy[rows]).query(centre, k=SOME)[1]]])

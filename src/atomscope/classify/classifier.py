@@ -16,11 +16,12 @@ from atomscope.classify.adapt import Change, change_of, misfit_of
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import Embedded, embed, embedder
 from atomscope.classify.examples import NONE
+from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
 
 Floats = NDArray[np.float64]
-FORMAT = 1
+FORMAT = 2
 KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
 FEWEST = 0.01  # share of atoms added to each class
 FILE = Path(__file__).with_name("calibration.yaml")
@@ -51,6 +52,8 @@ class Card(BaseModel):
     labels: tuple[str, ...]
     examples: dict[str, int]
     images: tuple[str, ...]
+    of: Kind = "atom"
+    radius: float = RADIUS
     network: str
     network_sha256: str
     level: float
@@ -89,12 +92,19 @@ class Classifier:
         return probabilities(likelihood, self.card.labels, self.card.calibration)
 
     def see(self, table: pd.DataFrame) -> Embedded:
-        """Embed a table with the gamma and the strain of the examples; see `adapt`."""
+        """Embed the atoms of a table, or what else was taught, as `objects` gives them."""
+        return self.objects(table)[1]
+
+    def objects(self, table: pd.DataFrame) -> tuple[pd.DataFrame, Embedded]:
+        """Return a table of the objects of a table of atoms, and their embeddings.
+
+        The gamma and the strain of the examples are given to the whole table; see `adapt`.
+        """
         white = whitening(self.values, self.kind, embedder().scatter)
         classes = len(self.card.labels)
 
         def misfit(part: pd.DataFrame, change: Change) -> float | None:
-            seen = embed(part, change)
+            seen = self._of(part, embed(part, change))[1]
             values = seen.values[seen.whole] @ white
             if not len(values):
                 return None
@@ -105,7 +115,10 @@ class Classifier:
             p = probabilities(found, (), self.card.calibration)[:, :classes]
             return misfit_of(values, self.values @ white, self.kind, with_shares(p))
 
-        return embed(table, change_of(table, misfit))
+        return self._of(table, embed(table, change_of(table, misfit)))
+
+    def _of(self, table: pd.DataFrame, seen: Embedded) -> tuple[pd.DataFrame, Embedded]:
+        return objects(table, seen, self.card.of, self.card.radius)
 
     def save(self, folder: str | Path) -> Path:
         """Write card.yaml and examples.npz; each is written whole or not at all."""
@@ -209,13 +222,15 @@ def load(folder: str | Path) -> Classifier:
 def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     """Fill `structure` and `structure_p` of a table of atoms of one or more frames.
 
+    A classifier of bonds or rings gives a table of those instead; see `objects`.
+
     `structure` is empty for atoms that are none of the structures, with the probability of
     that; at the rim of the table, where surroundings are cut, `structure_p` is empty as well.
 
     Raises:
         UsageError: The table has no positions.
     """
-    seen = classifier.see(table)
+    table, seen = classifier.objects(table)
     structure = np.full(len(table), "", dtype=object)
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)

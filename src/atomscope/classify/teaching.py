@@ -18,6 +18,7 @@ from atomscope.classify.classifier import (
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import embed, embedder
 from atomscope.classify.examples import NONE, checked, matched
+from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
 
 LEVEL = 0.9
@@ -31,6 +32,8 @@ def teach(
     images: Sequence[str] | None = None,
     name: str = "taught",
     level: float = LEVEL,
+    of: Kind = "atom",
+    radius: float = RADIUS,
 ) -> Classifier:
     """Teach structures by examples; takes less than a second and no training.
 
@@ -42,6 +45,8 @@ def teach(
         images: Names of the tables, by default '0', '1', ...
         name: Of the classifier.
         level: Of the sets of labels, 0.5 to 0.99.
+        of: What is marked: atoms, places, bonds or rings (by their middle).
+        radius: Of places, in local spacings.
 
     Raises:
         UsageError: Examples are missing, contradict each other, or lie far from every atom.
@@ -54,12 +59,13 @@ def teach(
     examples = checked(examples)
     if len(examples) > MOST:
         raise UsageError(f"{len(examples)} examples: expected {MOST} or fewer.")
-    seen = [embed(table) for table in tables]
-    rows = matched(examples, tables, images, [s.spacing for s in seen])
+    found = [objects(table, embed(table), of, radius) for table in tables]
+    seen = [embedded for _, embedded in found]
+    rows = matched(examples, [made for made, _ in found], images, [s.spacing for s in seen])
     size = len(embedder().scatter)
     values = np.zeros((len(examples), size))
-    for of, row in zip(seen, rows, strict=True):
-        values[row >= 0] = of.values[row[row >= 0]]
+    for part, row in zip(seen, rows, strict=True):
+        values[row >= 0] = part.values[row[row >= 0]]
     labels, kind = np.unique(examples["label"].to_numpy().astype(str), return_inverse=True)
     counts = {str(n): int(c) for n, c in zip(labels, np.bincount(kind), strict=True)}
     numbers = calibration()
@@ -70,6 +76,8 @@ def teach(
         labels=names,
         examples=counts,
         images=tuple(images),
+        of=of,
+        radius=radius,
         network=embedder().version,
         network_sha256=embedder().sha256,
         level=level,
@@ -106,7 +114,7 @@ def suggest(table: pd.DataFrame, classifier: Classifier, count: int = 5) -> pd.D
     Returns:
         Rows of the table with `doubt`, the entropy of the answer in bits.
     """
-    seen = classifier.see(table)
+    table, seen = classifier.objects(table)
     rows = np.flatnonzero(seen.whole)
     if not len(rows) or count < 1:
         return table.iloc[:0].assign(doubt=np.zeros(0))
