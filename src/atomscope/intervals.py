@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,7 +49,7 @@ def binomial_interval(count: int, trials: int, level: float = 0.95) -> tuple[flo
 
 
 def ratio_interval(
-    above: NDArray[np.float64], below: NDArray[np.float64], level: float = 0.95
+    above: NDArray[Any], below: NDArray[Any], level: float = 0.95
 ) -> tuple[float, float]:
     """Return the interval of sum(above) / sum(below) over independent groups.
 

@@ -8,9 +8,23 @@ import pandas as pd
 
 from atomscope.columns import DEFECTS, conform
 from atomscope.errors import UsageError
+from atomscope.measure.borders import border_density
 from atomscope.measure.field import Field, Shape, fields
+from atomscope.measure.grains import Grains, find_grains, grain_rows
+from atomscope.measure.growth import grown, motions
+from atomscope.measure.lines import Line, Row, assembly, find_lines, line_numbers, line_rows
+from atomscope.measure.mixing import mixing_rows
 from atomscope.measure.pairs import pairs_by_name
+from atomscope.measure.phases import (
+    Phases,
+    phase_borders,
+    phase_fractions,
+    phases_of,
+)
+from atomscope.measure.segments import boundary_numbers, segment_rows
 from atomscope.measure.tables import TABLES, table
+from atomscope.measure.vacancies import vacancies as vacancies_of
+from atomscope.rules.sites import site_of
 
 __all__ = ["TABLES", "measure"]
 
@@ -59,10 +73,81 @@ def measure(
     """
     _check(atoms, phase, least, level, dose)
     found = fields(atoms, pixel_size=pixel_size, shape=shape)
-    defects = conform(pd.DataFrame() if defects is None else defects, DEFECTS)
-    numbers = [*_pairs(found, defects, level)]
-    tables = {name: table(name, []) for name in TABLES}
-    return tables | {"numbers": table("numbers", numbers)}
+    if defects is not None:
+        defects = conform(defects, DEFECTS)
+    rows: dict[str, list[Row]] = {name: [] for name in TABLES}
+    places = [vacancies_of(f, _here(defects, f), column=phase, names=vacancies) for f in found]
+    rows["vacancies"] = [
+        {str(name): value for name, value in row.items()}
+        for sites in places
+        for row in sites.to_dict("records")
+    ]
+    _add_lines(rows, found, places, tracks, least, level)
+    for field in found:
+        _add_phases(rows, field, phases_of(field, phase, phases, vacancies), level)
+        _add_grains(rows, field, find_grains(field), level)
+        rows["numbers"] += [{"frame": field.frame, **row} for row in mixing_rows(field, level)]
+    for row in rows["numbers"]:
+        frame = int(row["frame"])
+        row["time"] = times[frame] if times is not None else float("nan")
+        row["dose"] = dose * (frame + 1) if dose is not None else float("nan")
+    rows["numbers"] += _pairs(found, defects, rows["vacancies"], level)
+    return {name: table(name, rows[name]) for name in TABLES}
+
+
+def _here(defects: pd.DataFrame | None, field: Field) -> pd.DataFrame | None:
+    return None if defects is None else defects[defects["frame"] == field.frame]
+
+
+def _add_lines(
+    rows: dict[str, list[Row]],
+    found: list[Field],
+    places: list[pd.DataFrame],
+    tracks: pd.DataFrame | None,
+    least: int,
+    level: float,
+) -> None:
+    """Add lines, what they did, and numbers on them."""
+    frames: list[list[Line]] = []
+    for field, sites in zip(found, places, strict=True):
+        frames.append([])
+        if field.lattice is None:
+            continue
+        xy = sites[["x_px", "y_px"]].to_numpy(float)
+        if len(xy):
+            site = site_of(field.lattice, field.xy, xy)
+            frames[-1] = find_lines(xy, field.lattice, site, least)
+        numbers = line_numbers(field, frames[-1], len(xy), level)
+        shares = [{**row, "unit": ""} for row in assembly(xy, field.lattice, level)]
+        rows["numbers"] += [{"frame": field.frame, **row} for row in (*numbers, *shares)]
+    lives, rows["line_events"] = grown(frames, motions(found, tracks), found)
+    for field, lines, life in zip(found, frames, lives, strict=True):
+        of_frame = zip(line_rows(field, lines), life, strict=True)
+        rows["lines"] += [{**row, "life": number} for row, number in of_frame]
+
+
+def _add_phases(
+    rows: dict[str, list[Row]], field: Field, found: Phases | None, level: float
+) -> None:
+    if found is None:
+        return
+    rows["borders"] += phase_borders(found)
+    numbers = [
+        *phase_fractions(found, level),
+        *border_density(field, found.cells, found.borders, found.names, "border length", level),
+    ]
+    rows["numbers"] += [{"frame": field.frame, **row} for row in numbers]
+
+
+def _add_grains(
+    rows: dict[str, list[Row]], field: Field, found: Grains | None, level: float
+) -> None:
+    if found is None:
+        return
+    rows["grains"] += grain_rows(found)
+    rows["segments"] += segment_rows(found)
+    numbers = boundary_numbers(found, level)
+    rows["numbers"] += [{"frame": field.frame, **row} for row in numbers]
 
 
 def _check(atoms: pd.DataFrame, phase: str, least: int, level: float, dose: float | None) -> None:
@@ -78,9 +163,14 @@ def _check(atoms: pd.DataFrame, phase: str, least: int, level: float, dose: floa
         raise UsageError(f"dose {dose}: expected e/Å² per frame above 0.")
 
 
-def _pairs(found: list[Field], defects: pd.DataFrame, level: float) -> list[dict[str, object]]:
-    if not found or defects.empty:
-        return []
-    first = found[0]
-    rows = pairs_by_name(defects, "name", first.frame_shape, scale=first.scale, level=level)
-    return [{"unit": "", **row} for row in rows]
+def _pairs(
+    found: list[Field], defects: pd.DataFrame | None, vacancies: list[Row], level: float
+) -> list[Row]:
+    """Pair correlations of defects by name, and of the sites of vacancies."""
+    rows: list[Row] = []
+    for points, prefix in ((defects, ""), (pd.DataFrame(vacancies), "sites of vacancies")):
+        if found and points is not None and len(points):
+            shape, scale = found[0].frame_shape, found[0].scale
+            named = points.assign(name=prefix) if prefix else points
+            rows += pairs_by_name(named, "name", shape, scale=scale, level=level)
+    return [{**row, "unit": ""} for row in rows]

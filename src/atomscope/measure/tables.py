@@ -79,7 +79,13 @@ GRAINS: tuple[Column, ...] = (
     Column("y_px", "float64", "px", "its middle, downwards", STAGE),
     Column("n_atoms", "int64", "", "atoms in it", STAGE),
     Column("area", "float64", "", "of its cells", STAGE),
-    Column("orientation", "float64", "°", "of its rows, from x towards -y (up)", STAGE),
+    Column(
+        "orientation",
+        "float64",
+        "°",
+        "of its bonds, from x towards -y (up), 0 to the period",
+        STAGE,
+    ),
     Column("orientation_err", "float64", "°", "its standard error", STAGE),
     Column("period", "float64", "°", "turn after which the lattice is the same", STAGE),
     Column("unit", "string", "", "of the area: Å², or spacing²", STAGE),
@@ -107,4 +113,5 @@ TABLES: dict[str, tuple[Column, ...]] = {
 def table(name: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Return rows as one of the `TABLES`, with all its columns in order."""
     found = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-    return conform(found, TABLES[name])
+    words = [c.name for c in TABLES[name] if c.dtype == "string" and c.name in found]
+    return conform(found.fillna(dict.fromkeys(words, "")), TABLES[name])
