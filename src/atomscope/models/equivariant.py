@@ -17,6 +17,7 @@ from atomscope.models.surroundings import EDGE, NODE
 ORDERS = 3  # of harmonics; three-fold sites show nothing in the first two
 RADIAL = 8  # functions of the distance
 FARTHEST = 3.2  # local spacings
+Harmonics = tuple[Tensor, Tensor]  # real and imaginary part, orders one after the other
 SCALE = 8.0  # distances of untrained embeddings are then of the order of one
 
 
@@ -43,31 +44,36 @@ class Layer(nn.Module):
         self.update = nn.Sequential(nn.Linear(carried, outputs), nn.SiLU())
 
     def forward(
-        self, h: Tensor, v: Tensor, index: Tensor, waves: Tensor, radial: Tensor, weight: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return invariants (N, outputs) and harmonics (N, 2, ORDERS, channels).
+        self, h: Tensor, v: Harmonics | None, index: Tensor, waves: Harmonics, radial: Tensor,
+        weight: Tensor,
+    ) -> tuple[Tensor, Harmonics]:  # fmt: skip
+        """Return invariants (N, outputs) and harmonics (N, width).
 
         Args:
             h: (N, scalars).
-            v: (N, 2, ORDERS, vectors), real and imaginary parts.
+            v: Harmonics (N, width) that come in.
             index: (N, K).
-            waves: (N, K, 2, ORDERS), exp(imθ) of the directions.
+            waves: (N, K, width), exp(imθ) of the directions, the same for all channels of an order.
             radial: (N, K, RADIAL + 1).
             weight: (N, K).
         """
         message = self.own(h)[:, None] + self.other(h)[index] + self.way(radial)
-        if self.turned is not None:
+        cos, sin = waves
+        if self.turned is not None and v is not None:
             # Re(v* exp(imθ)): how the neighbour's surroundings lie towards this atom
-            seen = (v[index] * waves[..., None]).sum(2)
-            message = message + self.turned(seen.flatten(2))
+            message = message + self.turned(v[0][index] * cos + v[1][index] * sin)
         message = nn.functional.silu(message) * weight[..., None]
         total = message.sum(1) / 4
-        by_order = message.unflatten(-1, (ORDERS, self.channels))
-        new = (by_order[:, :, None] * waves[..., None]).sum(1) / 4
-        mixed = torch.einsum("npoc,ocd->npod", new, self.mix)
-        square = torch.log1p((new * new).sum(1)).flatten(1)
-        product = torch.tanh((new * mixed).sum(1)).flatten(1)
+        new = (message * cos).sum(1) / 4, (message * sin).sum(1) / 4
+        mixed = self._mixed(new[0]), self._mixed(new[1])
+        square = torch.log1p(new[0] * new[0] + new[1] * new[1])
+        product = torch.tanh(new[0] * mixed[0] + new[1] * mixed[1])
         return self.update(torch.cat([h, total, square, product], 1)), new
+
+    def _mixed(self, part: Tensor) -> Tensor:
+        """Mix the channels (N, width) of each order."""
+        by_order = part.unflatten(-1, (ORDERS, self.channels))
+        return torch.einsum("noc,ocd->nod", by_order, self.mix).flatten(1)
 
 
 class StructureNet(nn.Module):
@@ -88,6 +94,8 @@ class StructureNet(nn.Module):
         with torch.no_grad():
             self.last.weight *= SCALE
         self.register_buffer("centres", torch.linspace(0.4, FARTHEST, RADIAL))
+        one_per_channel = torch.eye(ORDERS).repeat_interleave(width // ORDERS, 1)
+        self.register_buffer("spread", one_per_channel, persistent=False)
 
     def forward(
         self, node: Tensor, index: Tensor, unit: Tensor, edge: Tensor, weight: Tensor
@@ -96,17 +104,16 @@ class StructureNet(nn.Module):
         gap = FARTHEST / RADIAL
         bumps = torch.exp(-(((edge[..., :1] - self.centres) / gap) ** 2))
         radial = torch.cat([bumps, edge[..., 1:EDGE]], -1)
-        waves = _waves(unit)
-        none = waves.new_zeros((1, 2, ORDERS, 1))
-        h1, v1 = self.first(node, none, index, waves, radial, weight)
+        waves = _waves(unit, self.spread)
+        h1, v1 = self.first(node, None, index, waves, radial, weight)
         h2, _ = self.second(h1, v1, index, waves, radial, weight)
         embedding: Tensor = self.last(torch.cat([h1, h2], 1))
         return embedding
 
 
-def _waves(unit: Tensor) -> Tensor:
-    """Real and imaginary parts (N, K, 2, ORDERS) of exp(imθ), m = 1 to 3."""
-    c1, s1 = unit[..., 0], unit[..., 1]
+def _waves(unit: Tensor, spread: Tensor) -> Harmonics:
+    """Real and imaginary part (N, K, width) of exp(imθ), m = 1 to 3, for all channels."""
+    c1, s1 = unit[..., :1], unit[..., 1:]
     c2, s2 = c1 * c1 - s1 * s1, 2 * c1 * s1
     c3, s3 = c1 * c2 - s1 * s2, s1 * c2 + c1 * s2
-    return torch.stack([torch.stack([c1, c2, c3], -1), torch.stack([s1, s2, s3], -1)], -2)
+    return torch.cat([c1, c2, c3], -1) @ spread, torch.cat([s1, s2, s3], -1) @ spread
