@@ -12,7 +12,15 @@ from atomscope.measure.borders import border_density
 from atomscope.measure.field import Field, Shape, fields
 from atomscope.measure.grains import Grains, find_grains, grain_rows
 from atomscope.measure.growth import grown, motions
-from atomscope.measure.lines import Line, Row, assembly, find_lines, line_numbers, line_rows
+from atomscope.measure.lines import (
+    LatticeRow,
+    Row,
+    assembly,
+    find_lines,
+    line_numbers,
+    line_rows,
+    rows_by_grain,
+)
 from atomscope.measure.mixing import mixing_rows
 from atomscope.measure.pairs import pairs_by_name
 from atomscope.measure.phases import (
@@ -24,7 +32,6 @@ from atomscope.measure.phases import (
 from atomscope.measure.segments import boundary_numbers, segment_rows
 from atomscope.measure.tables import TABLES, table
 from atomscope.measure.vacancies import vacancies as vacancies_of
-from atomscope.rules.sites import site_of
 
 __all__ = ["TABLES", "measure"]
 
@@ -82,10 +89,11 @@ def measure(
         for sites in places
         for row in sites.to_dict("records")
     ]
-    _add_lines(rows, found, places, tracks, least, level)
-    for field in found:
+    grains = [find_grains(field) for field in found]
+    _add_lines(rows, found, grains, places, tracks, least, level)
+    for field, of_frame in zip(found, grains, strict=True):
         _add_phases(rows, field, phases_of(field, phase, phases, vacancies), level)
-        _add_grains(rows, field, find_grains(field), level)
+        _add_grains(rows, field, of_frame, level)
         rows["numbers"] += [{"frame": field.frame, **row} for row in mixing_rows(field, level)]
     for row in rows["numbers"]:
         frame = int(row["frame"])
@@ -102,28 +110,26 @@ def _here(defects: pd.DataFrame | None, field: Field) -> pd.DataFrame | None:
 def _add_lines(
     rows: dict[str, list[Row]],
     found: list[Field],
+    grains: list[Grains | None],
     places: list[pd.DataFrame],
     tracks: pd.DataFrame | None,
     least: int,
     level: float,
 ) -> None:
     """Add lines, what they did, and numbers on them."""
-    frames: list[list[Line]] = []
-    for field, sites in zip(found, places, strict=True):
-        frames.append([])
-        if field.lattice is None:
-            continue
-        xy = sites[["x_px", "y_px"]].to_numpy(float)
-        if len(xy):
-            site = site_of(field.lattice, field.xy, xy)
-            frames[-1] = find_lines(xy, field.lattice, site, least)
-        numbers = line_numbers(field, frames[-1], len(xy), level)
-        shares = [{**row, "unit": ""} for row in assembly(xy, field.lattice, level)]
-        rows["numbers"] += [{"frame": field.frame, **row} for row in (*numbers, *shares)]
+    frames: list[list[LatticeRow]] = []
+    for field, of_frame, sites in zip(found, grains, places, strict=True):
+        count = len(sites)
+        in_rows = rows_by_grain(field, of_frame, sites[["x_px", "y_px"]].to_numpy(float))
+        frames.append(find_lines(count, in_rows, least))
+        if field.lattice is not None:
+            shares = [{**row, "unit": ""} for row in assembly(count, in_rows, level)]
+            numbers = [*line_numbers(field, frames[-1], count, level), *shares]
+            rows["numbers"] += [{"frame": field.frame, **row} for row in numbers]
     lives, rows["line_events"] = grown(frames, motions(found, tracks), found)
     for field, lines, life in zip(found, frames, lives, strict=True):
-        of_frame = zip(line_rows(field, lines), life, strict=True)
-        rows["lines"] += [{**row, "life": number} for row, number in of_frame]
+        numbered = zip(line_rows(field, lines), life, strict=True)
+        rows["lines"] += [{**row, "life": number} for row, number in numbered]
 
 
 def _add_phases(
@@ -134,7 +140,7 @@ def _add_phases(
     rows["borders"] += phase_borders(found)
     numbers = [
         *phase_fractions(found, level),
-        *border_density(field, found.cells, found.borders, found.names, "border length", level),
+        *border_density(field, found.borders, found.names, "border length", level),
     ]
     rows["numbers"] += [{"frame": field.frame, **row} for row in numbers]
 

@@ -131,7 +131,7 @@ def border_rows(field: Field, borders: Borders, names: list[str]) -> Iterator[di
 
 
 def border_density(
-    field: Field, cells: Cells, borders: Borders, names: list[str], quantity: str, level: float
+    field: Field, borders: Borders, names: list[str], quantity: str, level: float
 ) -> Iterator[dict[str, Any]]:
     """Yield the length of border of each pair of regions' names, and per area of the field.
 
@@ -141,7 +141,7 @@ def border_density(
         Rows of `tables.NUMBERS`: the quantity given, in the unit of the frame and per its area.
     """
     tile = tiles(field.xy, field.shape)
-    below = np.bincount(tile, cells.area, TILES**2)
+    below = np.bincount(tile, field.cells.area, TILES**2)
     if not below.sum() > 0:
         return
     pairs = np.unique(borders.pair, axis=0)

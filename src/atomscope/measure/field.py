@@ -12,6 +12,7 @@ from atomscope.columns import conform
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph, connect
 from atomscope.lattice import Lattice, fit_lattice
+from atomscope.measure.cells import Cells, voronoi_cells
 from atomscope.rules.findings import Floats
 from atomscope.track.motion import nearest_spacing
 
@@ -66,6 +67,11 @@ class Field:
             return self.shape
         far = np.ceil(self.xy.max(axis=0, initial=0.0)).astype(int) + 1
         return int(far[1]), int(far[0])
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Cells of the atoms."""
+        return voronoi_cells(self.xy, self.shape)
 
     @cached_property
     def graph(self) -> AtomGraph | None:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.measure.borders import Borders, find_borders
-from atomscope.measure.cells import Cells, voronoi_cells
 from atomscope.measure.field import Field
 from atomscope.measure.orientation import Complex, Orientation, orientation_of
 from atomscope.measure.regions import merged
@@ -47,14 +46,13 @@ class Grains:
         return int(self.grain.max(initial=-1)) + 1
 
     @cached_property
-    def cells(self) -> Cells:
-        """Cells of the atoms."""
-        return voronoi_cells(self.field.xy, self.field.shape)
-
-    @cached_property
     def borders(self) -> Borders:
         """Boundaries between grains."""
-        return find_borders(self.cells, self.field.xy, self.grain)
+        return find_borders(self.field.cells, self.field.xy, self.grain)
+
+    def mean(self, rows: NDArray[np.bool_]) -> complex:
+        """Sum of the order parameters of some atoms, marked in shape (N,)."""
+        return complex(self.unit[rows].sum())
 
 
 def find_grains(field: Field, least_angle: float = LEAST_ANGLE) -> Grains | None:
@@ -116,7 +114,7 @@ def _unbent(
 ) -> Ints:
     """Join regions that differ by less than the least angle where they meet."""
     region = _ranked(region)
-    borders = find_borders(voronoi_cells(field.xy, field.shape), field.xy, region)
+    borders = find_borders(field.cells, field.xy, region)
     alike = []
     for first, second in np.unique(borders.pair, axis=0).tolist():
         here = borders.middle[(borders.pair == (first, second)).all(axis=1)]
@@ -162,7 +160,7 @@ def grain_rows(found: Grains) -> list[dict[str, Any]]:
     field, rows = found.field, []
     for grain in range(found.count):
         here = found.grain == grain
-        mean = complex(found.unit[here].sum())
+        mean = found.mean(here)
         count = int((found.unit[here] != 0).sum())
         x, y = field.xy[here].mean(axis=0)
         rows.append(
@@ -172,7 +170,7 @@ def grain_rows(found: Grains) -> list[dict[str, Any]]:
                 "x_px": x,
                 "y_px": y,
                 "n_atoms": int(here.sum()),
-                "area": float(found.cells.area[here].sum()) * field.scale**2,
+                "area": float(field.cells.area[here].sum()) * field.scale**2,
                 "orientation": float(found.orientation.angle(mean)),
                 "orientation_err": found.scatter / max(count, 1) ** 0.5,
                 "period": found.orientation.period,

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.measure.field import Field
-from atomscope.measure.lines import Line
+from atomscope.measure.lines import LatticeRow
 from atomscope.rules.findings import Floats, joined
 from atomscope.track.motion import Model, Motion, register
 
@@ -49,7 +49,7 @@ def _drift(tracks: pd.DataFrame | None) -> dict[int, Floats]:
 
 
 def grown(
-    frames: list[list[Line]], moved: list[Motion], found: list[Field]
+    frames: list[list[LatticeRow]], moved: list[Motion], found: list[Field]
 ) -> tuple[list[list[int]], list[dict[str, Any]]]:
     """Follow lines from frame to frame.
 
@@ -82,7 +82,7 @@ def grown(
 
 
 def _shared(
-    before: list[Line], lines: list[Line], motion: Motion, spacing: float
+    before: list[LatticeRow], lines: list[LatticeRow], motion: Motion, spacing: float
 ) -> dict[tuple[int, int], int]:
     """Vacancies that a line of the frame before and one of this frame have in common."""
     shared: dict[tuple[int, int], int] = {}
@@ -98,7 +98,10 @@ def _shared(
 
 
 def _inherited(
-    before: list[Line], lines: list[Line], shared: dict[tuple[int, int], int], lives: list[int]
+    before: list[LatticeRow],
+    lines: list[LatticeRow],
+    shared: dict[tuple[int, int], int],
+    lives: list[int],
 ) -> list[int]:
     """Life of each line, -1 for a new one; who has most in common comes first."""
     life, taken = [-1] * len(lines), set[int]()
@@ -114,7 +117,7 @@ def _inherited(
 
 
 def _happened(
-    before: list[Line], lines: list[Line], shared: dict[tuple[int, int], int]
+    before: list[LatticeRow], lines: list[LatticeRow], shared: dict[tuple[int, int], int]
 ) -> list[dict[str, Any]]:
     """What happened between two frames; lines that stayed as they were are left out."""
     count = len(before)

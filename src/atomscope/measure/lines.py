@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,45 +14,52 @@ from scipy.spatial import cKDTree
 from atomscope.intervals import binomial_interval, poisson_interval, ratio_interval
 from atomscope.lattice import Lattice
 from atomscope.measure.field import Field
+from atomscope.measure.grains import Grains
 from atomscope.rules.findings import Floats, Ints, joined
 
 _NEAR = 1.15  # of the shortest lattice vector: steps along rows that are nearly as close-packed
 _ALONG, _BESIDE = 1.2, 0.4  # of a step: how far the next vacancy of a line may be, and how askew
+_NO_EXTENT = 1e-9  # of a step: sites in one place
 _CLOSEST = 1.03  # of the shortest step: rows that are as close-packed
 
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Line:
-    """Vacancies that follow each other along a row of the lattice.
+@dataclass(frozen=True, eq=False)
+class LatticeRow:
+    """Two and more vacancies that follow each other along a row of the lattice.
 
     Attributes:
         sites: Numbers of its vacancies, from one end to the other, shape (n,).
-        step: Lattice vector along the row, px, shape (2,).
         places: Of these vacancies, px, shape (n, 2).
-        sublattice: Of these vacancies, shape (n,).
+        step: Lattice vector along the row, px, shape (2,).
+        steps: Lattice vectors along all close-packed rows there, px, shape (S, 2).
     """
 
     sites: Ints
-    step: Floats
     places: Floats
-    sublattice: Ints
+    step: Floats
+    steps: Floats
 
     @property
     def along(self) -> Floats:
-        """Direction (2,), a unit vector: of least squares through the sites of each sublattice.
+        """Direction (2,), a unit vector: least squares through the sites.
 
-        A zigzag row has two sublattices side by side, which must not turn it.
+        Sites that are half a step apart (two sublattices, side by side in a zigzag row) have a line
+        each, with a common direction.
         """
+        unit = self.step / np.hypot(*self.step)
+        half = np.rint(2 * (self.places - self.places[0]) @ self.step / (self.step @ self.step))
         centred = self.places.copy()
-        for site in set(self.sublattice.tolist()):
-            here = self.sublattice == site
-            centred[here] -= centred[here].mean(axis=0)
-        if np.abs(centred).max() < 1e-9 * np.hypot(*self.step):
-            return np.asarray(self.step / np.hypot(*self.step))
-        return np.asarray(np.linalg.svd(centred, full_matrices=False)[2][0])
+        for parity in (0, 1):
+            here = half % 2 == parity
+            if here.any():
+                centred[here] -= centred[here].mean(axis=0)
+        if np.abs(centred).max() < _NO_EXTENT * np.hypot(*self.step):
+            return np.asarray(unit)
+        along = np.linalg.svd(centred, full_matrices=False)[2][0]
+        return np.asarray(along if along @ unit > 0 else -along)
 
     @property
     def length(self) -> float:
@@ -68,38 +75,21 @@ def row_steps(lattice: Lattice) -> Floats:
     return np.asarray(steps[length < _NEAR * length.min()])
 
 
-def find_lines(places: Floats, lattice: Lattice, sublattice: Ints, least: int = 3) -> list[Line]:
-    """Find lines of vacancies.
+def find_rows(places: Floats, steps: Floats, numbers: Ints | None = None) -> list[LatticeRow]:
+    """Find vacancies in rows of the lattice.
 
-    Two vacancies follow each other along a row where one lattice vector, or less, leads from one
+    Two vacancies follow each other where one lattice vector, or less, leads along the row from one
     to the other and less than 0.4 of it beside: sites of the other sublattice in a zigzag
-    row belong to it, neighbouring rows do not. A row of vacancies is a line where more than
-    half of them stand in no longer row: the short rows across a broad band are none.
+    row belong to it, neighbouring rows do not.
 
     Args:
         places: Of the vacancies, px, shape (V, 2).
-        lattice: Of the frame.
-        sublattice: Of each vacancy, shape (V,).
-        least: Vacancies that make a line.
-
-    Returns:
-        The longest first.
+        steps: Lattice vectors along the rows, shape (S, 2), see `row_steps`.
+        numbers: Of the vacancies, shape (V,); 0 to V - 1 by default.
     """
-    if len(places) < least:
+    if len(places) < 2:
         return []
-    runs = _runs(places, lattice)
-    longest = longest_rows(len(places), runs)
-    found = []
-    for step, run in runs:
-        if len(run) >= least and np.mean(longest[run] <= len(run)) > 0.5:
-            order = run[np.argsort(places[run] @ step, kind="stable")]
-            found.append(Line(order, step, places[order], sublattice[order]))
-    return sorted(found, key=lambda line: (-len(line.sites), tuple(line.places.mean(axis=0))))
-
-
-def _runs(places: Floats, lattice: Lattice) -> list[tuple[Floats, Ints]]:
-    """Step and vacancies of all rows of two and more."""
-    steps = row_steps(lattice)
+    numbers = np.arange(len(places)) if numbers is None else numbers
     reach = np.hypot(_ALONG, _BESIDE) * float(np.linalg.norm(steps, axis=1).max())
     i, j = cKDTree(places).query_pairs(reach, output_type="ndarray").reshape(-1, 2).T
     away = places[j] - places[i]
@@ -110,19 +100,66 @@ def _runs(places: Floats, lattice: Lattice) -> list[tuple[Floats, Ints]]:
         beside = np.abs(away @ np.array([-step[1], step[0]])) / size
         linked = (along < _ALONG) & (beside < _BESIDE)
         pairs = zip(i[linked].tolist(), j[linked].tolist(), strict=True)
-        found += [(step, np.array(run)) for run in joined(len(places), pairs) if len(run) > 1]
+        for members in joined(len(places), pairs):
+            if len(members) > 1:
+                run = np.array(members)[np.argsort(places[members] @ step, kind="stable")]
+                found.append(LatticeRow(numbers[run], places[run], step, steps))
     return found
 
 
-def longest_rows(count: int, runs: list[tuple[Floats, Ints]]) -> NDArray[np.int64]:
+def rows_by_grain(field: Field, grains: Grains | None, places: Floats) -> list[LatticeRow]:
+    """Find vacancies in rows, those of each grain along its own rows.
+
+    Args:
+        field: Of the frame; without a lattice there are no rows.
+        grains: Of the frame, None where it is one.
+        places: Of the vacancies, px, shape (V, 2).
+    """
+    lattice = field.lattice
+    if lattice is None or not len(places):
+        return []
+    steps = row_steps(lattice)
+    if grains is None or grains.count < 2:
+        return find_rows(places, steps)
+    grain = grains.grain[cKDTree(field.xy).query(places)[1]]
+    home, found = grains.mean(lattice.member), list[LatticeRow]()
+    for number in np.unique(grain[grain >= 0]):
+        here = np.flatnonzero(grain == number)
+        turn = np.angle(grains.mean(grains.grain == number) / home) / grains.orientation.fold
+        c, s = np.cos(turn), np.sin(turn)  # orientations count from x towards -y
+        found += find_rows(places[here], steps @ np.array([[c, -s], [s, c]]), here)
+    return found
+
+
+def find_lines(count: int, rows: list[LatticeRow], least: int = 3) -> list[LatticeRow]:
+    """Return the rows that are lines of vacancies, the longest first.
+
+    A line has at least `least` vacancies, more than half of which stand in no longer row: the
+    short rows across a broad band are none.
+
+    Args:
+        count: Number of vacancies.
+        rows: Of the frame.
+        least: Vacancies that make a line.
+    """
+    longest = longest_rows(count, rows)
+    lines = [
+        row
+        for row in rows
+        if len(row.sites) >= least and np.mean(longest[row.sites] <= len(row.sites)) > 0.5
+    ]
+    return sorted(lines, key=lambda line: (-len(line.sites), tuple(line.places.mean(axis=0))))
+
+
+def longest_rows(count: int, rows: list[LatticeRow]) -> NDArray[np.int64]:
     """Length in vacancies of the longest row that each is in, shape (count,); 1 for a single."""
     longest = np.ones(count, dtype=np.int64)
-    for _, run in runs:
-        longest[run] = np.maximum(longest[run], len(run))
+    for row in rows:
+        longest[row.sites] = np.maximum(longest[row.sites], len(row.sites))
     return longest
 
 
-def beside(lines: list[Line]) -> Floats:
+def beside(lines: list[LatticeRow]) -> Floats:
     """Distance (L,) from each line to the nearest parallel one that it overlaps, px; else NaN.
 
     Parallel are lines along the same row of the lattice. The distance is that of the middles,
@@ -143,7 +180,7 @@ def beside(lines: list[Line]) -> Floats:
     return found
 
 
-def line_rows(field: Field, lines: list[Line]) -> list[Row]:
+def line_rows(field: Field, lines: list[LatticeRow]) -> list[Row]:
     """Return the rows of `tables.LINES` of one frame, all but `life`."""
     spacing = beside(lines) * field.scale
     return [
@@ -155,7 +192,7 @@ def line_rows(field: Field, lines: list[Line]) -> list[Row]:
             "n_sites": len(line.sites),
             "length": line.length * field.scale,
             "direction": float(np.degrees(np.arctan2(-line.along[1], line.along[0])) % 180),
-            "row_angle": _row_angle(line, field.lattice),
+            "row_angle": _row_angle(line),
             "spacing": spacing[number],
             "unit": field.unit,
             "sites": " ".join(map(str, line.sites)),
@@ -164,18 +201,15 @@ def line_rows(field: Field, lines: list[Line]) -> list[Row]:
     ]
 
 
-def _row_angle(line: Line, lattice: Lattice | None) -> float:
+def _row_angle(line: LatticeRow) -> float:
     """Angle in degrees to the nearest close-packed row."""
-    if lattice is None:
-        return np.nan
-    steps = row_steps(lattice)
-    length = np.linalg.norm(steps, axis=1)
-    rows = (steps / length[:, None])[length < _CLOSEST * length.min()]
+    length = np.linalg.norm(line.steps, axis=1)
+    rows = (line.steps / length[:, None])[length < _CLOSEST * length.min()]
     sine = line.along[0] * rows[:, 1] - line.along[1] * rows[:, 0]
     return float(np.degrees(np.arcsin(np.clip(np.abs(sine), 0, 1))).min())
 
 
-def line_numbers(field: Field, lines: list[Line], vacancies: int, level: float) -> list[Row]:
+def line_numbers(field: Field, lines: list[LatticeRow], vacancies: int, level: float) -> list[Row]:
     """Rows of `tables.NUMBERS` on the lines of one frame.
 
     Vacancies and lines per area have exact Poisson intervals, mean length and mean spacing those
@@ -209,7 +243,7 @@ def line_numbers(field: Field, lines: list[Line], vacancies: int, level: float) 
     return rows
 
 
-def assembly(places: Floats, lattice: Lattice, level: float = 0.95) -> Iterator[Row]:
+def assembly(count: int, rows: list[LatticeRow], level: float = 0.95) -> Iterator[Row]:
     """Share of the vacancies that stand in rows of n and more, for n from 2 on.
 
     Vacancies of one cluster (joined by rows) know of each other; the interval is that of a
@@ -217,32 +251,31 @@ def assembly(places: Floats, lattice: Lattice, level: float = 0.95) -> Iterator[
     no vacancies count.
 
     Args:
-        places: Of the vacancies of a frame, px, shape (V, 2).
-        lattice: Of the frame.
+        count: Number of vacancies of a frame.
+        rows: Of the frame.
         level: Of the intervals.
 
     Yields:
         Rows of `tables.NUMBERS`: quantity 'share in lines', `at` = n.
     """
-    if not len(places):
+    if not count:
         return
-    runs = _runs(places, lattice) if len(places) > 1 else []
-    longest = longest_rows(len(places), runs)
-    pairs = [(int(a), int(b)) for _, run in runs for a, b in itertools.pairwise(run)]
-    clusters = joined(len(places), pairs)
+    longest = longest_rows(count, rows)
+    pairs = [pair for row in rows for pair in pairwise(row.sites.tolist())]
+    clusters = joined(count, pairs)
     size = np.array([len(cluster) for cluster in clusters], dtype=float)
     for n in range(2, max(int(longest.max()), 2) + 2):
         inside = np.array([float((longest[cluster] >= n).sum()) for cluster in clusters])
         share = float(inside.sum() / size.sum())
         low, high = ratio_interval(inside, size, level)
         if share in (0.0, 1.0) or len(clusters) < 2:
-            count = round(share * len(clusters))
-            low, high = binomial_interval(count, len(clusters), level)
+            whole = round(share * len(clusters))
+            low, high = binomial_interval(whole, len(clusters), level)
         yield {
             "quantity": "share in lines",
             "at": n,
             "value": share,
             "low": low,
             "high": min(high, 1.0),
-            "n": len(places),
+            "n": count,
         }

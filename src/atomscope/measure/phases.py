@@ -11,7 +11,6 @@ import numpy as np
 
 from atomscope.intervals import ratio_interval
 from atomscope.measure.borders import TILES, Borders, border_rows, find_borders, tiles
-from atomscope.measure.cells import Cells, voronoi_cells
 from atomscope.measure.field import Field
 from atomscope.measure.vacancies import is_vacancy
 from atomscope.rules.findings import Floats
@@ -34,15 +33,10 @@ class Phases:
     share: Floats
 
     @cached_property
-    def cells(self) -> Cells:
-        """Cells of the atoms."""
-        return voronoi_cells(self.field.xy, self.field.shape)
-
-    @cached_property
     def borders(self) -> Borders:
         """Borders between phases."""
         region = np.where(self.share.sum(axis=1) > 0, self.share.argmax(axis=1), -1)
-        return find_borders(self.cells, self.field.xy, region)
+        return find_borders(self.field.cells, self.field.xy, region)
 
 
 def phases_of(
@@ -92,7 +86,7 @@ def phase_fractions(found: Phases, level: float = 0.95) -> Iterator[dict[str, An
         Rows of `tables.NUMBERS`: quantity 'phase fraction' with the phase as group, n the number
         of its atoms.
     """
-    area = found.share * found.cells.area[:, None]
+    area = found.share * found.field.cells.area[:, None]
     every = area.sum(axis=1)
     if not every.sum() > 0:
         return

@@ -73,8 +73,8 @@ def dislocations(found: Grains) -> Floats | None:
         places = (field.xy[cycles.members] * inside).sum(axis=1) / cycles.size[:, None]
         places, reach = places[cycles.size != 6], _RINGS_TOUCH * field.spacing
     else:
-        count = np.bincount(found.cells.pair.ravel(), minlength=len(field.xy))
-        odd = (found.cells.area > 0) & ~graph.border & (count != 6)
+        count = np.bincount(field.cells.pair.ravel(), minlength=len(field.xy))
+        odd = (field.cells.area > 0) & ~graph.border & (count != 6)
         places, reach = field.xy[odd], _ATOMS_TOUCH * field.spacing
     if not len(places):
         return np.empty((0, 2))
@@ -105,12 +105,12 @@ def boundary_numbers(found: Grains, level: float = 0.95) -> list[dict[str, Any]]
     The mean area of the grains (those cut by the frame among them) has the interval of Student's t
     over grains, the length of boundary per area that of a ratio over 4 x 4 tiles.
     """
-    field, cells = found.field, found.cells
-    area = np.bincount(found.grain, cells.area) * field.scale**2
+    field = found.field
+    area = np.bincount(found.grain, field.cells.area) * field.scale**2
     low, high = ratio_interval(area, np.ones(len(area)), level)
     mean = {"value": area.mean(), "low": low, "high": high, "n": len(area)}
     names = [""] * found.count
-    walls = border_density(field, cells, _as_one(found), names, "grain boundary length", level)
+    walls = border_density(field, _as_one(found), names, "grain boundary length", level)
     return [{"quantity": "grain area", "unit": f"{field.unit}²", **mean}, *walls]
 
 
