@@ -115,7 +115,8 @@ def _row(
         raise UsageError(f"example {k + 1}: {name} is a movie; expected a column frame.")
     rows = np.flatnonzero(frames == frame) if frame is not None else np.arange(len(table))
     if not len(rows):
-        raise UsageError(f"example {k + 1}: {name} has no atoms in frame {frame}.")
+        where = "" if frame is None else f" in frame {frame}"
+        raise UsageError(f"example {k + 1}: {name} has nothing to mark{where}; look at the image.")
     if "atom" in example and pd.notna(example["atom"]):
         same = rows[table["atom"].to_numpy()[rows] == int(example["atom"])]
         if not len(same):
