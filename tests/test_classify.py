@@ -198,7 +198,7 @@ CASES = {
     "columns": ({"x": [1.0], "label": ["a"]}, "expected label, and x_px and y_px"),
     "only none": ({"atom": [7], "label": ["none"]}, "every label is 'none'"),
     "odd": ({"atom": [7], "label": ["a\x00b"]}, "odd characters"),
-    "frame": ({"atom": [7], "frame": [3], "label": ["a"]}, "no atoms in frame 3"),
+    "frame": ({"atom": [7], "frame": [3], "label": ["a"]}, "nothing to mark in frame 3"),
     "place": ({"x_px": [np.nan], "y_px": [1.0], "label": ["a"]}, "no position"),
 }
 
