@@ -80,6 +80,10 @@ def measure(
     """
     _check(atoms, phase, least, level, dose)
     found = fields(atoms, pixel_size=pixel_size, shape=shape)
+    if times is not None and found and len(times) <= found[-1].frame:
+        raise UsageError(
+            f"times: {len(times)} of them; expected one for each frame, 0 to {found[-1].frame}."
+        )
     if defects is not None:
         defects = conform(defects, DEFECTS)
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}

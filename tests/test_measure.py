@@ -1,0 +1,582 @@
+"""Structure statistics: planted lines, phases, grains and alloys come back; laws; bad input."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+import atomscope
+from atomscope.columns import DEFECTS, conform
+from atomscope.errors import UsageError
+from atomscope.intervals import binomial_interval, ratio_interval
+from atomscope.lattice import fit_lattice
+from atomscope.measure import TABLES, measure
+from atomscope.measure.cells import voronoi_cells
+from atomscope.measure.mixing import Shell, shells, warren_cowley
+from atomscope.measure.pairs import pair_correlation
+from atomscope.rules import name_defects
+from atomscope.rules.statistics import pair_counts
+from atomscope.simulate import boundaries
+from atomscope.simulate.lattices import tile
+from atomscope.simulate.materials import material
+from atomscope.simulate.movies import Setting, movie
+from atomscope.simulate.named import named_frame
+from atomscope.simulate.relax import relax
+from atomscope.simulate.sheets import columns_of
+from worlds import HEXAGONAL, HONEYCOMB, SQUARE
+
+Floats = NDArray[np.float64]
+SIZE, A = 240, 20.0
+TURN = np.array([[np.cos(0.7), -np.sin(0.7)], [np.sin(0.7), np.cos(0.7)]])
+MIRROR = np.diag([1.0, -1.0])
+
+
+def crystal(kind: str = "hexagonal", angle: float = 0.2, size: int = SIZE) -> tuple[Floats, Floats]:
+    """Sites of a lattice in a square frame, and its vectors; the spacing is A."""
+    cell = {"hexagonal": (HEXAGONAL, np.zeros((1, 2))), "square": SQUARE, "honeycomb": HONEYCOMB}
+    vectors, basis = cell[kind]
+    scale = A / (np.sqrt(3) if kind == "honeycomb" else 1.0)
+    xy, _ = tile(vectors * scale, basis, size, angle, np.array([0.31, 0.57]))
+    c, s = np.cos(angle), np.sin(angle)
+    return inside(xy, size), vectors * scale @ np.array([[c, s], [-s, c]])
+
+
+def inside(xy: Floats, size: float) -> Floats:
+    return xy[np.all((xy > -0.5) & (xy < size - 0.5), axis=1)]
+
+
+def atoms_of(xy: Floats, **more: object) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"frame": 0, "atom": np.arange(len(xy)), "x_px": xy[:, 0], "y_px": xy[:, 1]} | more
+    )
+
+
+def gone(xy: Floats, frame: int = 0) -> pd.DataFrame:
+    table = pd.DataFrame({"frame": frame, "name": "V_S", "x_px": xy[:, 0], "y_px": xy[:, 1]})
+    return conform(table, DEFECTS)
+
+
+def middle_of(xy: Floats) -> int:
+    return int(np.argmin(np.hypot(*(xy - (SIZE - 1) / 2).T)))
+
+
+def row(
+    xy: Floats, step: Floats, numbers: range | list[int], start: Floats | None = None
+) -> list[int]:
+    """Sites along a lattice vector through the middle of the field."""
+    first = xy[middle_of(xy)] if start is None else start
+    found = [cKDTree(xy).query(first + n * step) for n in numbers]
+    assert max(away for away, _ in found) < 1e-6
+    return [int(site) for _, site in found]
+
+
+def numbers(found: dict[str, pd.DataFrame], quantity: str) -> pd.DataFrame:
+    table = found["numbers"]
+    return table[table["quantity"] == quantity]
+
+
+def measured_lines(
+    xy: Floats, sites: list[int], shape: tuple[int, int] | None = (SIZE, SIZE)
+) -> pd.DataFrame:
+    left = np.delete(xy, sites, axis=0)
+    return measure(atoms_of(left), gone(xy[sites]), shape=shape, pixel_size=0.1)["lines"]
+
+
+# --- lines -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [3, 5, 8])
+@pytest.mark.parametrize("kind", ["hexagonal", "square", "honeycomb"])
+def test_a_planted_line_comes_back_exactly(kind: str, count: int) -> None:
+    xy, vectors = crystal(kind)
+    lines = measured_lines(xy, row(xy, vectors[0], range(-3, count - 3)))
+    assert lines["n_sites"].tolist() == [count]
+    line = lines.iloc[0]
+    assert line["length"] == pytest.approx((count - 1) * A * 0.1)
+    planted = np.degrees(np.arctan2(-vectors[0, 1], vectors[0, 0])) % 180
+    assert (line["direction"] - planted + 90) % 180 == pytest.approx(90, abs=1e-6)
+    assert line["row_angle"] == pytest.approx(0, abs=0.1)  # the lattice is a fit
+    assert line["unit"] == "Å"
+    assert np.isnan(line["spacing"])
+
+
+def test_a_zigzag_row_of_both_sublattices_is_one_line() -> None:
+    xy, vectors = crystal("honeycomb")
+    first = xy[middle_of(xy)]
+    beside = cKDTree(xy).query(first, k=4)[1][1:]
+    unit = vectors[0] / A
+    other = max((xy[b] for b in beside), key=lambda p: abs((p - first) @ unit))
+    sites = row(xy, vectors[0], range(3)) + row(xy, vectors[0], range(3), other)
+    lines = measured_lines(xy, sites)
+    assert lines["n_sites"].tolist() == [6]
+    assert lines["length"].item() == pytest.approx(2.5 * A * 0.1, abs=1e-6)
+    assert lines["row_angle"].item() == pytest.approx(0, abs=0.1)
+
+
+@pytest.mark.parametrize("matrix", [TURN, MIRROR, TURN @ MIRROR, 0.45 * np.eye(2)])
+def test_lines_turn_and_grow_with_the_image(matrix: Floats) -> None:
+    xy, (a, b) = crystal()
+    sites = row(xy, a, range(4)) + row(xy, b, [-3, -4, -5])
+    base = measured_lines(xy, sites, None)
+    order = np.random.default_rng(3).permutation(len(xy))
+    moved = (xy @ matrix.T)[order]
+    lines = measured_lines(moved, [int(np.flatnonzero(order == s)[0]) for s in sites], None)
+    scale = np.sqrt(abs(np.linalg.det(matrix)))
+    assert lines["n_sites"].tolist() == base["n_sites"].tolist()
+    np.testing.assert_allclose(lines["length"], base["length"] * scale)
+    np.testing.assert_allclose(lines["row_angle"], base["row_angle"], atol=1e-3)
+    place = base[["x_px", "y_px"]].to_numpy() @ matrix.T
+    np.testing.assert_allclose(lines[["x_px", "y_px"]], place)
+
+
+def test_parallel_lines_know_their_distance() -> None:
+    xy, (a, b) = crystal()
+    start = xy[middle_of(xy)]
+    lines = measured_lines(xy, row(xy, a, range(4)) + row(xy, a, range(4), start + 2 * b))
+    np.testing.assert_allclose(lines["spacing"], 2 * A * np.sqrt(0.75) * 0.1)
+
+
+def test_short_rows_across_a_band_are_no_lines() -> None:
+    xy, (a, b) = crystal()
+    start = xy[middle_of(xy)] - 3 * a
+    sites = [site for k in range(3) for site in row(xy, a, range(7), start + k * b)]
+    assert measured_lines(xy, sites)["n_sites"].tolist() == [7, 7, 7]
+
+
+def test_crossing_lines_share_a_site() -> None:
+    xy, (a, b) = crystal()
+    sites = sorted({*row(xy, a, range(-2, 3)), *row(xy, b, range(-2, 3))})
+    assert measured_lines(xy, sites)["n_sites"].tolist() == [5, 5]
+
+
+def test_names_of_lines_are_taken_apart() -> None:
+    frame = named_frame("1H-MoS2", ("V_S line 5", "V_S", "V_Mo"), seed=7, size_px=448)
+    named = name_defects(frame.atoms, pixel_size=frame.pixel_size, shape=frame.shape)
+    found = measure(named.atoms, named.defects, shape=frame.shape)
+    assert len(found["vacancies"]) == 7
+    assert found["lines"]["n_sites"].tolist() == [5]
+    assert found["lines"]["length"].item() == pytest.approx(4 * 3.16, abs=0.1)
+    share = numbers(found, "share in lines").set_index("at")["value"]
+    assert share[5.0] == pytest.approx(5 / 7)
+    assert share[6.0] == 0
+
+
+def test_lines_follow_the_rows_of_their_own_grain() -> None:
+    sheet = columns_of(
+        relax(boundaries.grain_boundary(material("graphene").atoms, 21.787, (80.0, 60.0)))
+    )
+    tree, sites = cKDTree(sheet.xy), list[int]()
+    for x in (20, 60):
+        start = tree.query((x, 30))[1]
+        away = sheet.xy - sheet.xy[start]
+        step = away[np.argmin(np.abs(np.hypot(*away.T) - 2.46))]
+        sites += [int(tree.query(sheet.xy[start] + k * step)[1]) for k in range(4)]
+    left = np.delete(sheet.xy, sites, axis=0) / 0.1
+    found = measure(atoms_of(left), gone(sheet.xy[sites] / 0.1), pixel_size=0.1, shape=(600, 800))
+    assert found["lines"]["n_sites"].tolist() == [4, 4]
+    turn = abs(np.subtract(*found["lines"]["direction"])) % 60
+    assert min(turn, 60 - turn) == pytest.approx(21.787, abs=0.3)
+
+
+# --- growth ----------------------------------------------------------------------------------
+
+
+def story(*frames: list[list[int]]) -> dict[str, pd.DataFrame]:
+    """Vacancies along one row in each frame; the frame drifts."""
+    xy, (a, _) = crystal()
+    tables, defects = [], []
+    for number, runs in enumerate(frames):
+        sites = row(xy, a, [n for run in runs for n in run])
+        shift = np.array([3.0, -2.0]) * number
+        tables.append(atoms_of(np.delete(xy, sites, axis=0) + shift).assign(frame=number))
+        defects.append(gone(xy[sites] + shift, number))
+    return measure(pd.concat(tables), pd.concat(defects), shape=(SIZE, SIZE))
+
+
+def test_growth_merging_and_splitting_are_told() -> None:
+    left, right = [-4, -3, -2], [1, 2, 3]
+    found = story(
+        [left], [left, right], [[*left, -1], right], [[*left, -1, 0, *right]],
+        [left, [0, *right]], [left], [[-4, -3]],
+    )  # fmt: skip
+    events = found["line_events"]
+    assert events[["frame", "kind"]].to_numpy().tolist() == [
+        [1, "appear"], [2, "grow"], [3, "merge"], [4, "split"], [5, "vanish"], [6, "vanish"],
+    ]  # fmt: skip
+    assert events["sites_from"].tolist() == [0, 3, 7, 8, 4, 3]
+    assert events["sites_to"].tolist() == [3, 4, 8, 7, 0, 0]
+    lives = found["lines"].groupby("frame")["life"].apply(list)
+    assert lives[0] == [0]
+    assert sorted(lives[2]) == [0, 1]
+    assert lives[3] == [0]  # the longer one lives on
+    assert len(set(found["lines"]["life"])) == 3  # what splits off is new
+
+
+def test_nothing_happens_in_a_line_that_stays() -> None:
+    found = story([[0, 1, 2]], [[0, 1, 2]], [[0, 1, 2]])
+    assert found["line_events"].empty
+    assert found["lines"]["life"].tolist() == [0, 0, 0]
+
+
+def test_a_growing_line_in_a_movie_of_graphene() -> None:
+    clean = Setting(frames=24, size=150, rate=0.5, miss=0.0, false=0.0, misread=0.0, jitter=0.02)
+    made = movie("line", 3, clean)
+    found = measure(made.atoms, shape=made.shape, times=range(24), dose=2.0)
+    created = (made.events["kind"] == "creation").sum()
+    last = found["lines"].iloc[-1]
+    assert last["n_sites"] == created
+    assert set(found["line_events"]["kind"]) == {"appear", "grow"}
+    assert found["lines"]["life"].unique().tolist() == [0]
+    share = numbers(found, "share in lines")
+    assert share["time"].tolist() == share["frame"].tolist()
+    assert share["dose"].tolist() == (2.0 * (share["frame"] + 1)).tolist()
+
+
+def test_drift_of_tracks_is_used() -> None:
+    xy, (a, _) = crystal()
+    sites = row(xy, a, range(3))
+    left = np.delete(xy, sites, axis=0)
+    jump = 3.0 * a  # a whole number of cells looks like none
+    atoms = pd.concat([atoms_of(left), atoms_of(left + jump).assign(frame=1)])
+    defects = pd.concat([gone(xy[sites]), gone(xy[sites] + jump, 1)])
+    tracks = atoms.assign(x_ref_px=np.tile(left[:, 0], 2), y_ref_px=np.tile(left[:, 1], 2))
+    found = measure(atoms, defects, tracks=tracks, shape=(SIZE, SIZE))
+    assert found["lines"]["life"].tolist() == [0, 0]
+
+
+# --- mixing ----------------------------------------------------------------------------------
+
+
+def test_a_checkerboard_is_perfectly_ordered() -> None:
+    xy, vectors = crystal("square", angle=0.1)
+    index = np.rint((xy - xy[0]) @ np.linalg.inv(vectors)).astype(int)
+    keep = np.ones(len(xy), dtype=bool)
+    even = index.sum(axis=1) % 2 == 0
+    keep[np.flatnonzero(even)[: max(even.sum() - (~even).sum(), 0)]] = False  # as many of both
+    keep[np.flatnonzero(~even)[: max((~even).sum() - even.sum(), 0)]] = False
+    species = np.where(even, "Cu", "Au")[keep]
+    found = numbers(
+        measure(atoms_of(xy[keep], species=species), shape=(SIZE, SIZE)), "Warren-Cowley"
+    )
+    alpha = found.set_index(["group", "at"])["value"]
+    for shell, value in ((1.0, -1.0), (2.0, 1.0), (3.0, 1.0)):
+        assert alpha["Au|Cu on 0", shell] == pytest.approx(value)
+        # like pairs at the border are not quite as many of both species
+        assert alpha["Au|Au on 0", shell] == pytest.approx(-value, abs=0.03)
+
+
+def test_rows_of_two_metals_have_the_order_counted_by_hand() -> None:
+    """Alternating rows on a hexagonal lattice: 4 of 6 neighbours are unlike, 1 - (4/6) / (1/2)."""
+    xy, vectors = crystal(size=480)
+    index = np.rint((xy - xy[0]) @ np.linalg.inv(vectors)).astype(int)
+    species = np.where(index[:, 1] % 2 == 0, "Mo", "W")
+    found = numbers(measure(atoms_of(xy, species=species), shape=(480, 480)), "Warren-Cowley")
+    alpha = found.set_index(["group", "at"])["value"]
+    assert alpha["Mo|W on 0", 1.0] == pytest.approx(-1 / 3, abs=0.02)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1])
+def test_random_alloys_are_mixed_at_random(share: float) -> None:
+    rng = np.random.default_rng(5)
+    xy, _ = crystal()
+    lattice = fit_lattice(xy)
+    first = shells(lattice, xy, 1)[0]
+    inside_ = 0
+    for _ in range(200):
+        species = np.where(rng.random(len(xy)) < share, "W", "Mo").astype(object)
+        (_, _, _, low, high, _), *_ = warren_cowley(species, first)
+        inside_ += low <= 0 <= high
+    assert inside_ >= 190
+
+
+def test_the_interval_of_random_mixing_is_that_of_all_permutations() -> None:
+    pairs = np.array([[0, 1], [1, 2], [2, 3], [3, 0], [1, 4], [4, 5]])
+    shell = Shell(1, pairs, np.bincount(pairs.ravel()), 4)
+    species = np.array(list("AABBBC"), dtype=object)
+    every = {a: [] for a in ("AB", "BB", "AC")}
+    for order in set(permutations("AABBBC")):
+        for a, b, alpha, *_ in warren_cowley(np.array(order, dtype=object), shell):
+            if a + b in every:
+                every[a + b].append(alpha)
+    for a, b, alpha, _, high, _ in warren_cowley(species, shell, 0.5):
+        if a + b in every:
+            usual = (1 if a == b else 2) * 6 * (species == a).sum() * (species == b).sum() / 36
+            width = high - alpha - (1 if a == b else 2) / usual
+            assert width == pytest.approx(0.6744897502 * np.std(every[a + b]))
+
+
+def test_foreign_neighbours_are_counted() -> None:
+    xy, (a, _) = crystal()
+    species = np.full(len(xy), "Mo", dtype=object)
+    species[row(xy, a, range(3))] = "W"
+    found = numbers(
+        measure(atoms_of(xy, species=species), shape=(SIZE, SIZE)), "foreign neighbours"
+    )
+    first = found[found["group"] == "on 0, shell 1"]
+    assert dict(zip(first["at"], first["value"] * first["n"], strict=True)) == {
+        0.0: 0.0,
+        1.0: pytest.approx(2),
+        2.0: pytest.approx(1),
+    }
+
+
+# --- phases ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.2, 0.45])
+@pytest.mark.parametrize("kind", ["hexagonal", "square", "honeycomb"])
+def test_two_half_planes(kind: str, angle: float) -> None:
+    xy, _ = crystal(kind, angle, 2 * SIZE)
+    structure = np.where(xy[:, 0] < SIZE - 0.5, "1H", "1T")
+    found = measure(atoms_of(xy, structure=structure), shape=(2 * SIZE, 2 * SIZE), pixel_size=0.1)
+    fraction = numbers(found, "phase fraction").set_index("group")["value"]
+    assert fraction["1H"] + fraction["1T"] == pytest.approx(1)
+    assert fraction["1H"] == pytest.approx(0.5, abs=A / 2 / (2 * SIZE))
+    border = found["borders"].iloc[0]
+    assert len(found["borders"]) == 1
+    assert border["length"] == pytest.approx(2 * SIZE * 0.1, rel=0.02)
+    assert border["direction"] == pytest.approx(90, abs=2)
+    assert border["roughness"] < 0.5 * A * 0.1
+
+
+def test_a_round_island_has_the_border_of_a_circle() -> None:
+    xy, _ = crystal("honeycomb", 0.3, 3 * SIZE)
+    away = np.hypot(*(xy - 1.5 * SIZE).T)
+    structure = np.where(away < 200, "1T", "1H")
+    found = measure(atoms_of(xy, structure=structure), shape=(3 * SIZE, 3 * SIZE))
+    length = found["borders"]["length"].item() * A / np.sqrt(3)
+    assert length == pytest.approx(2 * np.pi * 200, rel=0.02)
+    total = numbers(found, "border length")["value"].item()
+    assert total == pytest.approx(found["borders"]["length"].item())
+
+
+def test_atoms_without_a_phase_share_that_of_their_neighbours() -> None:
+    xy, _ = crystal("honeycomb", 0.2)
+    metal = np.zeros(len(xy), dtype=bool)
+    metal[np.flatnonzero(fit_lattice(xy).sublattice == 0)] = True
+    words = np.where(xy[:, 0] < SIZE / 2, "1H", "1T")
+    structure = np.where(metal, words, "")
+    structure[middle_of(xy)] = "V_S"
+    found = measure(atoms_of(xy, structure=structure), shape=(SIZE, SIZE))
+    fraction = numbers(found, "phase fraction").set_index("group")["value"]
+    assert set(fraction.index) == {"1H", "1T"}
+    assert fraction["1H"] == pytest.approx(0.5, abs=0.05)
+    chosen = measure(atoms_of(xy, structure=structure), shape=(SIZE, SIZE), phases=("1T",))
+    assert numbers(chosen, "phase fraction")["value"].tolist() == [1.0]
+
+
+def test_cells_fill_the_frame() -> None:
+    rng = np.random.default_rng(2)
+    xy = rng.uniform(0, [199, 99], (150, 2))
+    cells = voronoi_cells(xy, (100, 200))
+    assert cells.area.max() < 3.01 * np.median(cells.area)
+    lattice, _ = crystal("square", 0.3)
+    assert voronoi_cells(lattice, (SIZE, SIZE)).area.sum() == pytest.approx(SIZE**2)
+    free = voronoi_cells(lattice).area
+    np.testing.assert_allclose(free[free > 0], A**2)
+
+
+@pytest.mark.parametrize("matrix", [TURN, MIRROR, 2.5 * np.eye(2)])
+def test_borders_and_fractions_turn_with_the_image(matrix: Floats) -> None:
+    xy, _ = crystal()
+    structure = np.where(np.hypot(*(xy - SIZE / 2).T) < 60, "1T", "1H")
+    base = measure(atoms_of(xy, structure=structure))
+    order = np.random.default_rng(1).permutation(len(xy))
+    moved = measure(atoms_of((xy @ matrix.T)[order], structure=structure[order]))
+    np.testing.assert_allclose(moved["borders"]["length"], base["borders"]["length"], rtol=1e-6)
+    np.testing.assert_allclose(
+        numbers(moved, "phase fraction")["value"], numbers(base, "phase fraction")["value"]
+    )
+
+
+# --- grains ----------------------------------------------------------------------------------
+
+
+def sheet_table(sheet: object, noise: float = 0.0, seed: int = 1) -> pd.DataFrame:
+    found = columns_of(sheet)
+    rng = np.random.default_rng(seed)
+    xy = found.xy + rng.normal(0, noise, found.xy.shape) if noise else found.xy
+    return atoms_of(xy / 0.1, species=list(found.species))
+
+
+@pytest.mark.parametrize(
+    ("host", "angle"), [("graphene", 13.17), ("graphene", 21.787), ("1H-MoS2", 27.8)]
+)
+def test_a_planted_misorientation_comes_back(host: str, angle: float) -> None:
+    sheet = relax(boundaries.grain_boundary(material(host).atoms, angle, (70.0, 50.0)))
+    found = measure(sheet_table(sheet, 0.05), pixel_size=0.1, shape=(500, 700))
+    assert len(found["grains"]) == 2
+    segment = found["segments"].iloc[0]
+    assert segment["misorientation"] == pytest.approx(angle, abs=0.5)
+    assert segment["length"] == pytest.approx(50, rel=0.08)
+    assert segment["direction"] == pytest.approx(90, abs=4)
+    assert found["grains"]["area"].sum() == pytest.approx(70 * 50, rel=1e-6)
+    if host == "graphene":
+        assert segment["core_spacing"] == pytest.approx(segment["frank_spacing"], rel=0.25)
+
+
+def test_grains_turn_with_the_image() -> None:
+    sheet = relax(boundaries.grain_boundary(material("graphene").atoms, 15.0, (50.0, 40.0)))
+    table = sheet_table(sheet)
+    base = measure(table, pixel_size=0.1)
+    for matrix, sign in ((TURN, 1), (MIRROR, -1)):
+        xy = table[["x_px", "y_px"]].to_numpy() @ matrix.T
+        moved = measure(table.assign(x_px=xy[:, 0], y_px=xy[:, 1]), pixel_size=0.1)
+        assert moved["grains"]["n_atoms"].tolist() == base["grains"]["n_atoms"].tolist()
+        turned = 0 if sign < 0 else -np.degrees(0.7)
+        off = moved["grains"]["orientation"] - (sign * base["grains"]["orientation"] + turned)
+        np.testing.assert_allclose((off + 30) % 60, 30, atol=1e-6)
+        for name in ("misorientation", "length"):
+            np.testing.assert_allclose(moved["segments"][name], base["segments"][name], rtol=1e-6)
+
+
+def test_a_twin_of_a_compound_is_a_grain_of_its_own() -> None:
+    xy, _ = crystal("honeycomb")
+    species = np.where(fit_lattice(xy).sublattice == 0, "Mo", "S2")
+    right = xy[:, 0] > SIZE / 2
+    other = np.where(species == "Mo", "S2", "Mo")  # mirrored: the sublattices change places
+    table = atoms_of(xy, species=np.where(right, other, species))
+    found = measure(table, shape=(SIZE, SIZE))
+    assert len(found["grains"]) == 2
+    assert found["segments"]["misorientation"].item() == pytest.approx(60, abs=1e-6)
+    same = measure(table.assign(species="C"), shape=(SIZE, SIZE))
+    assert len(same["grains"]) == 1
+
+
+def test_a_bent_crystal_is_one_grain() -> None:
+    xy, _ = crystal("hexagonal", 0.2, 800)
+    bend = np.deg2rad(12) * (xy[:, 0] / 800 - 0.5)
+    bent = xy + np.stack([-bend * (xy[:, 1] - 400), np.zeros(len(xy))], axis=1) * 0.5
+    assert len(measure(atoms_of(bent))["grains"]) == 1
+
+
+# --- pairs and intervals ---------------------------------------------------------------------
+
+
+def test_pairs_are_counted_as_one_by_one() -> None:
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame(rng.uniform(0, 99, (60, 2)), columns=["x_px", "y_px"])
+    table["frame"] = np.repeat([0, 1], 30)
+    edges = np.array([0.0, 3.0, 10.0, 50.0])
+    found, _ = pair_counts(table, (100, 100), edges)
+    count = np.zeros(3)
+    for _, rows in table.groupby("frame"):
+        xy = rows[["x_px", "y_px"]].to_numpy()
+        i, j = np.triu_indices(len(xy), 1)
+        count += np.histogram(np.hypot(*(xy[i] - xy[j]).T), edges)[0]
+    assert found.tolist() == count.tolist()
+
+
+def test_scattered_defects_do_not_know_of_each_other() -> None:
+    rng, hits = np.random.default_rng(8), []
+    for _ in range(60):
+        xy = rng.uniform(0, [299, 149], (40, 2))
+        rows = pair_correlation(gone(xy), (150, 300))
+        hits += [row["low"] <= 1 <= row["high"] for row in rows]
+    assert np.mean(hits) >= 0.93
+
+
+def test_pair_correlation_does_not_depend_on_the_unit() -> None:
+    rng = np.random.default_rng(9)
+    xy = rng.uniform(0, 199, (50, 2))
+    base = pd.DataFrame(pair_correlation(gone(xy), (200, 200)))
+    twice = pd.DataFrame(pair_correlation(gone(2 * xy), (400, 400), scale=0.5))
+    np.testing.assert_allclose(base.drop(columns="quantity"), twice.drop(columns="quantity"))
+
+
+def test_intervals_of_shares_are_exact() -> None:
+    assert binomial_interval(0, 10) == (0.0, pytest.approx(1 - 0.025 ** (1 / 10)))
+    assert binomial_interval(10, 10) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
+    assert binomial_interval(0, 0) == (0.0, 1.0)
+    with pytest.raises(UsageError, match="count 3"):
+        binomial_interval(3, 2)
+    assert np.isnan(ratio_interval(np.ones(1), np.ones(1))).all()
+    low, high = ratio_interval(np.array([1.0, 2.0, 3.0]), np.ones(3))
+    assert (low, high) == (0.0, pytest.approx(2 + 4.302652730 / np.sqrt(3)))
+
+
+# --- units and bad input ---------------------------------------------------------------------
+
+
+def test_lengths_follow_the_pixel_size() -> None:
+    xy, (a, _) = crystal()
+    sites = row(xy, a, range(4))
+    left, defects = atoms_of(np.delete(xy, sites, axis=0)), gone(xy[sites])
+    bare = measure(left, defects, shape=(SIZE, SIZE))
+    assert bare["lines"]["length"].item() == pytest.approx(3, rel=1e-3)
+    assert bare["lines"]["unit"].item() == "spacing"
+    known = measure(left, defects, shape=(SIZE, SIZE), pixel_size=0.1)
+    told = measure(
+        left.assign(x=left["x_px"] * 0.1, y=left["y_px"] * 0.1), defects, shape=(SIZE, SIZE)
+    )
+    for name in TABLES:
+        pd.testing.assert_frame_equal(known[name], told[name])
+
+
+def test_tables_have_the_declared_columns() -> None:
+    found = atomscope.measure(atoms_of(crystal()[0]))
+    assert {name: list(table) for name, table in found.items()} == {
+        name: [column.name for column in columns] for name, columns in TABLES.items()
+    }
+
+
+POOR = {
+    "empty": np.empty((0, 2)),
+    "one": np.array([[5.0, 5.0]]),
+    "two": np.array([[5.0, 5.0], [9.0, 5.0]]),
+    "on a line": np.column_stack([np.arange(30.0) * 9, np.full(30, 7.0)]),
+    "in one place": np.full((30, 2), 7.0),
+    "not finite": np.full((20, 2), np.nan),
+}
+
+
+@pytest.mark.parametrize("name", POOR)
+@pytest.mark.parametrize("shape", [None, (300, 300)])
+def test_poor_tables_give_empty_results(name: str, shape: tuple[int, int] | None) -> None:
+    table = atoms_of(POOR[name], species="C", structure="1H")
+    for defects in (None, gone(POOR[name]), gone(np.empty((0, 2)))):
+        found = measure(table, defects, shape=shape)
+        assert found["lines"].empty
+        assert found["segments"].empty
+        assert found["borders"].empty
+
+
+def test_atoms_without_a_position_are_left_out() -> None:
+    xy, (a, _) = crystal()
+    sites = row(xy, a, range(4))
+    left = atoms_of(np.delete(xy, sites, axis=0), species="C")
+    more = pd.concat([left, left.head(3).assign(x_px=np.nan)], ignore_index=True)
+    for name, table in measure(left, gone(xy[sites]), shape=(SIZE, SIZE)).items():
+        pd.testing.assert_frame_equal(
+            measure(more, gone(xy[sites]), shape=(SIZE, SIZE))[name], table
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"phase": "nothing"}, "nothing"),
+        ({"least": 1}, "least 1"),
+        ({"level": 1.5}, "level 1.5"),
+        ({"dose": -1.0}, "dose -1.0"),
+        ({"pixel_size": 0.0}, "pixel_size 0.0"),
+        ({"times": [0.0]}, "times"),
+    ],
+)
+def test_options_that_cannot_be_are_named(options: dict[str, object], word: str) -> None:
+    table = pd.concat([atoms_of(crystal()[0]), atoms_of(crystal()[0]).assign(frame=1)])
+    with pytest.raises(UsageError, match=word) as caught:
+        measure(table, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_without_positions_is_named() -> None:
+    with pytest.raises(UsageError, match="no positions"):
+        measure(pd.DataFrame({"species": ["C"]}))
+    with pytest.raises(UsageError, match="expected a table"):
+        measure([1, 2, 3])
