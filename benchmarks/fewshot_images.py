@@ -163,8 +163,9 @@ def image_rows(options: argparse.Namespace) -> None:
     path, keys = options.csv, ["host", "shots", "draw", "way"]
     before = pd.read_csv(path)[keys] if path.is_file() else pd.DataFrame(columns=keys)
     done = set(before.itertuples(index=False, name=None))
+    end = time.monotonic() + 60 * options.minutes
     for host, shots, draw, way, run in runs(options.cache, options.draws, options.peers):
-        if (host, shots, draw, way) in done:
+        if (host, shots, draw, way) in done or time.monotonic() > end:
             continue
         torch.manual_seed(draw)
         start = time.perf_counter()
@@ -211,6 +212,7 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, help="worlds of fewshot.py (--ours)")
     parser.add_argument("--csv", type=Path, required=True)
     parser.add_argument("--draws", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=np.inf, help="begin no run after them")
     parser.add_argument("--peers", type=Path, help="python with AtomAI; without, it is left out")
     parser.add_argument("--ours", action="store_true")
     options = parser.parse_args()
