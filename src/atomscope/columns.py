@@ -101,6 +101,14 @@ EVENTS: tuple[Column, ...] = (
     Column("frames", "string", "", "frames that show it, joined by a space", "track"),
 )
 
+STEPS: tuple[Column, ...] = (
+    Column("frame", "int64", "", "frame of the movie, from 0", "classify"),
+    Column("atom", "int64", "", "number of the atom in its frame", "classify"),
+    Column("step", "string", "", "name of the step of the chain", "classify"),
+    Column("label", "string", "", "likeliest answer, none for none, empty at the rim", "classify"),
+    Column("p", "float64", "", "its probability, doubts of earlier steps included", "classify"),
+)
+
 FLAGS: dict[str, str] = {
     "unrefined": "the fit did not converge; the detector's position and no errors are given",
     "edge": "nearer to the border of the frame than one column width",

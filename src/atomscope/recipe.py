@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count, groupby
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from atomscope.errors import UsageError
 
 FOLDER = Path(__file__).parent / "recipes"
+NONE = "none"  # what a step says of atoms that are none of its labels
 
 
 class DetectStage(BaseModel):
@@ -75,6 +77,50 @@ class NameStage(BaseModel):
     )
 
 
+class ClassifyStage(BaseModel):
+    """Find taught structures, among the atoms that earlier steps chose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["classify"] = "classify"
+    classifier: str = Field(
+        min_length=1, description="folder that teach wrote, or the name of one in the package"
+    )
+    step: str = Field("", description="name of the step, by default that of the classifier")
+    among: dict[str, tuple[str, ...]] = Field(
+        {}, description="labels that earlier steps gave the atoms that this one looks at"
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+        return self.step or Path(self.classifier).name
+
+
+class SortStage(BaseModel):
+    """Sort atoms by what a rule has said of them, among those that earlier steps chose."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: Literal["sort"] = "sort"
+    step: str = Field(min_length=1, description="name of the step")
+    by: Literal["species", "label", "sublattice", "defect"] = Field(
+        description="column of the atoms; of a defect its name"
+    )
+    labels: dict[str, tuple[str, ...]] = Field(
+        min_length=1, description="patterns of the words that make each label, with * and ?"
+    )
+    doubt: float = Field(0.0, ge=0, lt=1, description="share of atoms for which the rule is wrong")
+    among: dict[str, tuple[str, ...]] = Field(
+        {}, description="labels that earlier steps gave the atoms that this one looks at"
+    )
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+        return self.step
+
+
 class TrackStage(BaseModel):
     """Follow atoms and defects through a movie."""
 
@@ -83,11 +129,13 @@ class TrackStage(BaseModel):
     stage: Literal["track"] = "track"
 
 
+StepStage = ClassifyStage | SortStage
 Stage = Annotated[
-    DetectStage | RefineStage | IdentifyStage | NameStage | TrackStage,
+    DetectStage | RefineStage | IdentifyStage | NameStage | ClassifyStage | SortStage | TrackStage,
     Field(discriminator="stage"),
 ]
-_ORDER = ("detect", "refine", "identify", "name", "track")
+_ORDER = ("detect", "refine", "identify", "name", "step", "track")
+_STEPS = ("classify", "sort")  # as many as one likes
 _T = TypeVar("_T", RefineStage, IdentifyStage, NameStage, TrackStage)
 
 
@@ -130,6 +178,11 @@ class Recipe(BaseModel):
         """Return the stage of the movie, or None where the recipe has none."""
         return self._stage(TrackStage)
 
+    @property
+    def steps(self) -> tuple[StepStage, ...]:
+        """Return the steps of the task chain, in order."""
+        return tuple(s for s in self.stages if isinstance(s, ClassifyStage | SortStage))
+
     def _stage(self, kind: type[_T]) -> _T | None:
         return next((s for s in self.stages if isinstance(s, kind)), None)
 
@@ -140,10 +193,25 @@ class Recipe(BaseModel):
         naming = (self.naming or NameStage()).model_copy(update={"rules": rules})
         return self._with(naming)
 
+    def with_classifiers(self, folders: Sequence[str | Path]) -> Recipe:
+        """Return the recipe with taught classifiers at the end of its chain.
+
+        Each of them looks at what those given before it left without a structure.
+        """
+        recipe, taken, among = self, {step.name for step in self.steps}, dict[str, tuple[str]]()
+        for folder in folders:
+            base = Path(folder).name or str(folder)
+            name = next(n for n in _numbered(base) if n not in taken)
+            step = ClassifyStage(classifier=str(folder), step=name, among=dict(among))
+            recipe = recipe._with(step)
+            taken.add(name)
+            among[name] = (NONE,)
+        return recipe
+
     def _with(self, stage: Stage) -> Recipe:
-        """Put a stage in its place, instead of the one of its kind."""
-        others = (s for s in self.stages if s.stage != stage.stage)
-        stages = sorted((*others, stage), key=lambda s: _ORDER.index(s.stage))
+        """Put a stage in its place, instead of the one of its kind; steps are added."""
+        others = (s for s in self.stages if s.stage != stage.stage or s.stage in _STEPS)
+        stages = sorted((*others, stage), key=lambda s: _ORDER.index(_kind(s)))
         return self.model_copy(update={"stages": tuple(stages)})
 
     def with_elements(self, elements: str | Sequence[str] | None) -> Recipe:
@@ -164,6 +232,43 @@ class Recipe(BaseModel):
         given = {k: v for k, v in changes.items() if v is not None}
         detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
         return self._with(detect)
+
+    def to_yaml(self) -> str:
+        """Return the text of a recipe file; `load` gives the same recipe again."""
+        return yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
+
+
+def _kind(stage: Stage) -> str:
+    return "step" if stage.stage in _STEPS else stage.stage
+
+
+def _numbered(base: str) -> Iterator[str]:
+    """A name, and the same with a number, from 2."""
+    yield base
+    yield from (f"{base}-{n}" for n in count(2))
+
+
+def check_steps(recipe: Recipe) -> None:
+    """See that the steps of a chain have names of their own and look back at earlier ones.
+
+    Raises:
+        UsageError: They have not, or do not.
+    """
+    earlier: list[str] = []
+    for step in recipe.steps:
+        where = f"recipe {recipe.name}: step {step.name!r}"
+        if step.name in earlier:
+            raise UsageError(f"{where} is there twice; give each step a name of its own.")
+        for other in step.among:
+            if other not in earlier:
+                known = ", ".join(earlier) or "none, as it is the first"
+                raise UsageError(
+                    f"{where} looks among step {other!r}, which is not before it; the steps "
+                    f"before it are: {known}."
+                )
+        if isinstance(step, SortStage) and NONE in step.labels:
+            raise UsageError(f"{where} has a label {NONE!r}, which is what is left; leave it out.")
+        earlier.append(step.name)
 
 
 def names() -> tuple[str, ...]:
@@ -193,10 +298,26 @@ def load(name: str | Path) -> Recipe:
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         line = " ".join(str(error).split())[:120]
         raise UsageError(f"recipe {path}: not a YAML file ({line}).") from error
-    kinds = [s.stage for s in recipe.stages]
-    if kinds != [k for k in _ORDER if k in kinds] or "detect" not in kinds:
+    kinds = [_kind(s) for s in recipe.stages]
+    once = [k for k, _ in groupby(kinds)]
+    alone = len(once) == len(kinds) - max(0, kinds.count("step") - 1)
+    if once != [k for k in _ORDER if k in kinds] or "detect" not in kinds or not alone:
         raise UsageError(
-            f"recipe {path}: the stages are {kinds}; expected 'detect', then at most once each "
-            f"and in this order: {', '.join(_ORDER[1:])}."
+            f"recipe {path}: the stages are {[s.stage for s in recipe.stages]}; expected 'detect', "
+            "then at most once each and in this order: refine, identify, name, steps of a chain "
+            "(classify, sort; as many as you like), track."
         )
+    recipe = _beside(recipe, path)
+    check_steps(recipe)
     return recipe if recipe.identify is None else recipe.with_elements(recipe.identify.elements)
+
+
+def _beside(recipe: Recipe, path: Path) -> Recipe:
+    """Find classifiers that lie beside the file of the recipe, wherever the program runs."""
+    stages = tuple(
+        s.model_copy(update={"classifier": str(path.parent / s.classifier), "step": s.name})
+        if isinstance(s, ClassifyStage) and (path.parent / s.classifier / "card.yaml").is_file()
+        else s
+        for s in recipe.stages
+    )
+    return recipe.model_copy(update={"stages": stages})

@@ -63,11 +63,8 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
             "no input given; expected one or more files. Try: atomscope analyze --sample "
             "graphene-si"
         )
-    from atomscope.apps.teach import loaded
-
     _check(options)
     plan = _plan(options)
-    loaded(options.classifiers)  # a wrong one is told before any work is done
     made = _make(options.out)
     folders = _folders(inputs, options.out)
     summaries, codes = [], []
@@ -89,11 +86,10 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
-    from atomscope.apps.teach import loaded, with_structures
     from atomscope.io.write import plain
 
     started = time.perf_counter()
-    result = with_structures(_analysed(path, plan, options), loaded(options.classifiers))
+    result = _analysed(path, plan, options)
     try:
         result.save(folder, parquet=options.parquet)
     except OSError as error:
@@ -203,6 +199,7 @@ def _check(options: Options) -> None:
 def _plan(options: Options) -> Recipe:
     """Return the recipe with the options in it; a wrong one is told before any work is done."""
     from atomscope.models.store import read_card
+    from atomscope.pipeline.chain import chain_of
     from atomscope.pipeline.material import known_material
     from atomscope.pipeline.zoo import AUTO
     from atomscope.recipe import load
@@ -210,6 +207,8 @@ def _plan(options: Options) -> Recipe:
 
     plan = load(options.recipe).with_detect(model=options.model, contrast=options.contrast)
     plan = plan.with_elements(options.elements).with_rules(options.rules)
+    plan = plan.with_classifiers(options.classifiers)
+    chain_of(plan)
     if plan.naming and plan.naming.rules:
         read_book(plan.naming.rules)
     if options.material:

@@ -12,6 +12,7 @@ from atomscope.detect import look
 from atomscope.errors import UsageError
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
+from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import known_material, measured
@@ -48,6 +49,7 @@ class Result:
             empty sites that a model with classes or the fitted lattice shows.
         tracks: Table of `atomscope.columns.TRACKS`; no rows where the input is one image.
         events: Table of `atomscope.columns.EVENTS`.
+        steps: Table of `atomscope.columns.STEPS`; no rows where the recipe has no task chain.
         quality: Numbers that tell where the result is weak.
         card: Run card: hashes, recipe, versions, timings, warnings.
     """
@@ -57,6 +59,7 @@ class Result:
     defects: pd.DataFrame
     tracks: pd.DataFrame
     events: pd.DataFrame
+    steps: pd.DataFrame
     quality: Quality
     card: dict[str, Any]
 
@@ -95,8 +98,8 @@ class Result:
     def save(self, out: str | Path, *, parquet: bool = False) -> Path:
         """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
 
-        With defects.csv, and of a movie tracks.csv and events.csv. Every file is written
-        whole or not at all; atoms.csv comes first, run.json last.
+        With defects.csv, of a task chain steps.csv, and of a movie tracks.csv and events.csv.
+        Every file is written whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
         from atomscope.plot import network, overlay
@@ -106,6 +109,8 @@ class Result:
         out.mkdir(parents=True, exist_ok=True)
         write_table(self.atoms, out / "atoms.csv")
         write_table(self.defects, out / "defects.csv")
+        if len(self.steps):
+            write_table(self.steps, out / "steps.csv")
         if self.image.n_frames > 1:
             write_table(self.tracks, out / "tracks.csv")
             write_table(self.events, out / "events.csv")
@@ -182,6 +187,7 @@ def analyze(
     plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
     plan = plan.with_rules(rules)
+    chain = chain_of(plan)
     axes = known_material(material) if material else ()
     image = cut(_opened(source, select, pixel_size), frames)
     clock.append(time.perf_counter())
@@ -207,9 +213,12 @@ def analyze(
     started = time.perf_counter()
     atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
     spent["name"] = time.perf_counter() - started
-    movie = followed(image, atoms, defects, lattices, plan)
-    spent["track"] = time.perf_counter() - started - spent["name"]
-    doubts = (*doubts, *lines, *movie.warnings)
+    links = chained(atoms, defects, chain, material)
+    spent["classify"] = time.perf_counter() - started - spent["name"]
+    started = time.perf_counter()
+    movie = followed(image, links.atoms, defects, lattices, plan)
+    spent["track"] = time.perf_counter() - started
+    doubts = (*doubts, *lines, *links.warnings, *movie.warnings)
     clock.append(time.perf_counter())
     atoms, verdict = known(image, movie.atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
@@ -220,11 +229,13 @@ def analyze(
         "species": facts,
         "defects": chemistry | evidence,
         "events": movie.facts,
+        **({"structures": links.facts} if chain.steps else {}),
         "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
         "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
     }
-    return Result(image, atoms, defects, movie.tracks, movie.events, quality, card)
+    tables = (atoms, defects, movie.tracks, movie.events, links.steps)
+    return Result(image, *tables, quality, card)
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:

@@ -95,6 +95,7 @@ def write_report(
         "warnings": list(dict.fromkeys([*image.warnings, *(details.get("warnings") or ())])),
         "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
         "composition": composition(atoms),
+        "steps": (details.get("structures") or {}).get("steps"),
         "classes": _legend(classes),
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
         "kinds": kinds(defects, image) if len(defects) else None,
