@@ -109,6 +109,25 @@ STEPS: tuple[Column, ...] = (
     Column("p", "float64", "", "its probability, doubts of earlier steps included", "classify"),
 )
 
+DISCOVERIES: tuple[Column, ...] = (
+    Column("discovery", "int64", "", "number of the configuration, from 0, by rank", "discover"),
+    Column("n", "int64", "", "how often it occurs", "discover"),
+    Column("p", "float64", "", "how surely it is of its own kind", "discover"),
+    Column("chance", "float64", "", "probability that noise or chance made so many", "discover"),
+    Column("novelty", "float64", "", "how far its strangest atom is from the host", "discover"),
+    Column("n_atoms", "int64", "", "number of its strange atoms", "discover"),
+    Column("formula", "string", "", "their species, empty while unknown", "discover"),
+    Column("parts", "string", "", "named defects that it is made of", "discover"),
+    Column("spread_px", "float64", "px", "scatter of its atoms about their mean", "discover"),
+    Column("spread", "float64", "Å", "spread_px times the pixel size", "discover"),
+    Column("frame", "int64", "", "frame of its clearest occurrence", "discover"),
+    Column("x_px", "float64", "px", "place of that occurrence, to the right", "discover"),
+    Column("y_px", "float64", "px", "place of that occurrence, downwards", "discover"),
+    Column("x", "float64", "Å", "x_px times the pixel size", "discover"),
+    Column("y", "float64", "Å", "y_px times the pixel size", "discover"),
+    Column("atoms", "string", "", "of each occurrence, 'frame: numbers', joined by |", "discover"),
+)
+
 FLAGS: dict[str, str] = {
     "unrefined": "the fit did not converge; the detector's position and no errors are given",
     "edge": "nearer to the border of the frame than one column width",
@@ -120,18 +139,19 @@ FLAGS: dict[str, str] = {
 
 def empty(columns: tuple[Column, ...] = ATOMS, rows: int = 0) -> pd.DataFrame:
     """Return a table with the given columns: unknown numbers are NaN, words are empty."""
-    data = {c.name: _blank(c.dtype, rows) for c in columns}
-    return pd.DataFrame(data)
+    return pd.DataFrame({c.name: _blank(c.dtype, rows) for c in columns}, copy=False)
 
 
 def conform(table: pd.DataFrame, columns: tuple[Column, ...] = ATOMS) -> pd.DataFrame:
     """Return the table with all declared columns first, in order and dtype, then any others."""
-    known = empty(columns, len(table))
-    for column in columns:
-        if column.name in table:
-            known[column.name] = _as_declared(table[column.name], column.dtype)
-    extra = [name for name in table.columns if name not in known.columns]
-    return pd.concat([known, table[extra].reset_index(drop=True)], axis=1)
+    rows = len(table)
+    data = {
+        c.name: _as_declared(table[c.name], c.dtype) if c.name in table else _blank(c.dtype, rows)
+        for c in columns
+    }
+    data |= {name: table[name].array.copy() for name in table.columns if name not in data}
+    # Arrays of its own: pandas would copy all of them once more into blocks.
+    return pd.DataFrame(data, copy=False)
 
 
 def _as_declared(values: pd.Series, dtype: str) -> Any:
@@ -144,7 +164,7 @@ def _blank(dtype: str, rows: int) -> Any:
     if dtype == "string":
         return np.full(rows, "", dtype=object)
     if dtype == "Int64":
-        return pd.array([pd.NA] * rows, dtype="Int64")
+        return pd.arrays.IntegerArray(np.ones(rows, dtype=np.int64), np.ones(rows, dtype=bool))
     if dtype == "bool":
         return np.zeros(rows, dtype=bool)
     fill = np.nan if np.dtype(dtype).kind == "f" else 0

@@ -28,6 +28,40 @@ def resample(frame: Frame, factor: float) -> Frame:
     return np.ascontiguousarray((cols @ np.ascontiguousarray(half.T)).T)
 
 
+class Resampling:
+    """`resample` of a frame of a given shape, any part at a time.
+
+    Attributes:
+        shape: Of the resampled frame, (y, x).
+    """
+
+    def __init__(self, shape: tuple[int, int], factor: float) -> None:
+        """Make the weights of both axes."""
+        self._axes = [None if factor == 1.0 else _weights(n, factor) for n in shape]
+        lengths = [n if w is None else w.shape[0] for n, w in zip(shape, self._axes, strict=True)]
+        self.shape = (lengths[0], lengths[1])
+
+    def source(self, rows: slice, columns: slice) -> tuple[slice, slice]:
+        """Return the rows and columns of the frame that a part is made of."""
+        needed = []
+        for asked, weights in zip((rows, columns), self._axes, strict=True):
+            if weights is None:
+                needed.append(asked)
+                continue
+            used = weights.indices[weights.indptr[asked.start] : weights.indptr[asked.stop]]
+            needed.append(slice(int(used.min()), int(used.max()) + 1))
+        return needed[0], needed[1]
+
+    def part(self, source: Frame, rows: slice, columns: slice) -> Frame:
+        """Return a part of the resampled frame from what `source` names."""
+        over_y, over_x = self._axes
+        if over_y is None or over_x is None:
+            return np.asarray(source, dtype=np.float32)
+        needed = self.source(rows, columns)
+        half = over_y[rows, needed[0]] @ np.asarray(source, dtype=np.float32)
+        return np.ascontiguousarray((over_x[columns, needed[1]] @ np.ascontiguousarray(half.T)).T)
+
+
 def to_input(xy: Floats, factor: float) -> Floats:
     """Return positions (N, 2) of a resampled frame in px of the input frame."""
     return (xy + 0.5) / factor - 0.5

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.detect.choose import View, choose_view, is_dark
-from atomscope.detect.prepare import Mask, fill, level, usable
+from atomscope.detect.prepare import Mask, Shown, fill, level, usable, whole_frame
 from atomscope.detect.tiles import Found, class_maps, columns
 from atomscope.errors import InputError, UsageError
-from atomscope.models.normalise import BLOCK, normalise
+from atomscope.models.normalise import BLOCK
 from atomscope.models.store import ColumnClass, Model, load
 from atomscope.sampling import resample, to_input
 from atomscope.scale import LEAST_SPACING, Scale
@@ -202,16 +202,16 @@ def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
     return conform(table)
 
 
-def _shown(frame: FloatArray, good: Mask, view: View) -> NDArray[np.float32] | None:
+def _shown(frame: FloatArray, good: Mask, view: View) -> Shown | None:
     """The frame as the network sees it, or None where there is nothing to see."""
     if min(frame.shape) * view.factor < BLOCK or good.mean() < 0.05:
         return None
-    values = fill(frame, good)
+    values = whole_frame(frame, good)
     if float(values.max()) == float(values.min()):
         return None
     if view.level:
-        values = level(values)
-    return normalise(resample(-values if view.dark else values, view.factor))
+        values = level(fill(values, good | True))
+    return Shown(values, view.factor, dark=view.dark)
 
 
 def _look_at(image: Image, index: int, model: Model, contrast: Contrast) -> View | None:

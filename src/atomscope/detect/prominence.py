@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from atomscope.detect.prepare import Shown
+
 Frame = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
@@ -18,7 +20,7 @@ SURROUNDINGS = 6.0  # filter widths over which the local spread is taken
 LEAST_SPREAD = 0.2  # of the frame's mean spread; keeps vacuum quiet
 
 
-def prominence(shown: Frame, sigma: float, xy: Floats) -> Floats:
+def prominence(shown: Frame | Shown, sigma: float, xy: Floats) -> Floats:
     """Return the prominence (N,) of spots at xy (N, 2), in standard deviations.
 
     The Laplacian of a Gaussian of the frame, once in units of the frame's own spread and once
@@ -32,7 +34,7 @@ def prominence(shown: Frame, sigma: float, xy: Floats) -> Floats:
     if len(xy) == 0:
         return np.empty(0)
     width = WIDER * sigma
-    response = _robust(-ndimage.gaussian_laplace(np.sinh(shown[1]), width))
+    response = _robust(-ndimage.gaussian_laplace(np.sinh(shown[1:, :, :][0]), width))
     high = response - ndimage.gaussian_filter(response, SURROUNDINGS * width)
     spread = np.sqrt(ndimage.gaussian_filter(np.square(high), SURROUNDINGS * width))
     local = _robust(high / (spread + LEAST_SPREAD * spread.mean() + 1e-12))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.detect.prepare import Shown
 from atomscope.detect.prominence import prominence
 from atomscope.models.store import Maps, Model
 from atomscope.models.targets import to_points
@@ -57,7 +58,7 @@ class Found:
         return Found(self.xy[chosen], self.p[chosen], self.label[chosen])
 
 
-def maps(model: Model, frame: Frame, tile: Tile, *, symmetric: bool) -> Maps:
+def maps(model: Model, frame: Frame | Shown, tile: Tile, *, symmetric: bool) -> Maps:
     """Return the maps of one tile of a normalised frame (2, y, x).
 
     The tile is run with the halo of the model's card; beyond the frame's border there is no
@@ -100,7 +101,7 @@ def _averaged(model: Model, part: Frame) -> Maps:
     return Maps(heat * eighth, offset * eighth, label * eighth)
 
 
-def columns(model: Model, frame: Frame, *, lattice: bool = True) -> Found:
+def columns(model: Model, frame: Frame | Shown, *, lattice: bool = True) -> Found:
     """Return the columns of a normalised frame (2, y, x), with calibrated probabilities."""
     found = maxima(model, frame, lattice=lattice)
     card = model.card
@@ -112,7 +113,7 @@ def columns(model: Model, frame: Frame, *, lattice: bool = True) -> Found:
     return _without_doubles(replace(found, p=p), 0.3 * model.card.spacing_px)
 
 
-def maxima(model: Model, frame: Frame, *, lattice: bool) -> Found:
+def maxima(model: Model, frame: Frame | Shown, *, lattice: bool) -> Found:
     """Return all maxima of a normalised frame (2, y, x), with their heat as p."""
     found = [_maxima_of(model, frame, tile, lattice=lattice) for tile in tiles(frame.shape[1:])]
     return Found(
@@ -122,7 +123,7 @@ def maxima(model: Model, frame: Frame, *, lattice: bool) -> Found:
     )
 
 
-def class_maps(model: Model, frame: Frame, *, lattice: bool = True) -> Frame:
+def class_maps(model: Model, frame: Frame | Shown, *, lattice: bool = True) -> Frame:
     """Return the class map (C, y, x) of a whole normalised frame (2, y, x).
 
     The first class is the background, the others are those of the model; a model that does
@@ -138,7 +139,7 @@ def class_maps(model: Model, frame: Frame, *, lattice: bool = True) -> Frame:
     return whole
 
 
-def _maxima_of(model: Model, frame: Frame, tile: Tile, *, lattice: bool) -> Found:
+def _maxima_of(model: Model, frame: Frame | Shown, tile: Tile, *, lattice: bool) -> Found:
     heat, offset, label = maps(model, frame, tile, symmetric=not lattice)
     xy, value, index = to_points(heat, offset, model.card.least_heat)
     row, col = np.divmod(index, heat.shape[1])

@@ -64,6 +64,6 @@ def look_around(frame: FloatArray, atoms: pd.DataFrame) -> Local | None:
         return None
     x, y, volume, width, _ = fitted.T
     good = usable(frame)
-    pixels = np.where(good, frame, np.median(frame[good])).astype(float)
+    pixels = frame if good.all() else np.where(good, frame, np.median(frame[good]))
     peak = volume / (2 * np.pi * np.maximum(width, 1e-3) ** 2)
     return compare(pixels, np.stack([x, y], axis=1), peak, width)

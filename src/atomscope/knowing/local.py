@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from atomscope.types import FloatArray
+
 Floats = NDArray[np.float64]
 REACH = 2.5  # column widths around each atom that are compared
 LEAST_EDGE, MOST_EDGE = 2, 12  # px: smaller windows say nothing, larger ones cost too much
 CHUNK = 4096  # atoms whose windows are held in memory at a time
+BAND = 512  # rows of the frame that are worked on at a time
+SAMPLE = 4_200_000  # pixels that are enough to tell the spread of what is left
 
 
 @dataclass(frozen=True)
@@ -48,12 +53,12 @@ class Local:
         return np.asarray(sure / np.maximum(sure + self.told, 1e-300))
 
 
-def compare(frame: Floats, xy: Floats, peak: Floats, width: Floats) -> Local | None:
+def compare(frame: FloatArray, xy: Floats, peak: Floats, width: Floats) -> Local | None:
     """Compare a frame with the sum of its fitted Gaussians, around each atom.
 
     In a square window, a plane is taken off the Gaussians and off what they leave. The noise is
     half the mean square difference of neighbouring residuals, along x and y alike: it holds no
-    structure that is much wider than a pixel.
+    structure that is much wider than a pixel. A large frame is worked on band by band.
 
     Args:
         frame: Finite pixels, shape (y, x).
@@ -70,27 +75,149 @@ def compare(frame: Floats, xy: Floats, peak: Floats, width: Floats) -> Local | N
     edge = int(np.clip(np.ceil(REACH * typical), LEAST_EDGE, MOST_EDGE))
     if min(frame.shape) < 2 * edge + 2:
         return None
-    model = picture(frame.shape, xy, peak, width, edge)
-    rest = frame - model
-    parts = [_windows(model, rest, xy[i : i + CHUNK], edge) for i in range(0, len(xy), CHUNK)]
-    told, untold, noise = np.concatenate(parts, axis=1)
-    seen, left = _grain(frame, typical), _grain(rest, typical)
-    low, high = np.quantile(left, [0.16, 0.84])
-    # white noise keeps this part of its variance through the blur
-    chance = float(np.median(noise)) / (4 * np.pi * max(typical, 0.5) ** 2)
-    kept, whole = (max(float(v.var()) - chance, 0.0) for v in (left, seen))
     sign = float(np.sign(np.median(peak)))
-    dips, rivals = _extremes(sign * seen, xy, int(np.ceil(2 * typical)))
+    parts = np.empty((3, len(xy)))
+    whole = Whole(sign, int(np.ceil(2 * typical)), len(xy))
+    for band in _bands(frame, xy, peak, width, typical, edge):
+        parts[:, band.own] = band.windows(xy[band.own], edge)
+        whole.add(band, xy, typical)
+    told, untold, noise = parts
+    texture, kept, seen = whole.spread(float(np.median(noise)), typical)
+    dips, rivals = whole.extremes()
     return Local(
         told=told,
         untold=untold,
         noise=noise,
         pixels=(2 * edge + 1) ** 2,
-        texture=float(high - low) / 2,
-        left=kept / max(kept + whole, 1e-300),
+        texture=texture,
+        left=kept / max(kept + seen, 1e-300),
         dips=dips,
         rivals=rivals,
     )
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of a frame, the Gaussians in them, and what these leave.
+
+    Attributes:
+        frame: Pixels of the band with its rims, shape (y, x).
+        model: Sum of the Gaussians there.
+        rows: First row and end of the band without its rims, in the frame.
+        top: First row of the frame that is in the arrays.
+        height: Rows of the whole frame.
+        own: Atoms whose centre is in the band.
+    """
+
+    frame: Floats
+    model: Floats
+    rows: tuple[int, int]
+    top: int
+    height: int
+    own: NDArray[np.intp]
+
+    @property
+    def core(self) -> slice:
+        """Rows of the arrays without the rims."""
+        return slice(self.rows[0] - self.top, self.rows[1] - self.top)
+
+    def windows(self, xy: Floats, edge: int) -> Floats:
+        """Variances around the band's own atoms, shape (3, N)."""
+        high = np.array([self.model.shape[1], self.height]) - 1 - edge
+        corner = np.clip(np.rint(xy).astype(int), edge, high)  # windows lie inside the frame
+        corner[:, 1] -= self.top
+        rest = self.frame - self.model
+        chunks = [corner[i : i + CHUNK] for i in range(0, len(xy), CHUNK)]
+        found = [_windows(self.model, rest, chunk, edge) for chunk in chunks]
+        return np.concatenate([np.empty((3, 0)), *found], axis=1)
+
+
+def _bands(
+    frame: FloatArray, xy: Floats, peak: Floats, width: Floats, typical: float, edge: int
+) -> Iterator[Band]:
+    # as far as blur, background and the search for maxima see together
+    halo = int(3 * typical + 0.5) + int(np.ceil(4 * typical)) + int(np.ceil(2 * typical)) + 2 * edge
+    height = len(frame)
+    row = np.clip(np.rint(xy[:, 1]).astype(int), 0, height - 1)
+    for first in range(0, height, BAND):
+        end = min(first + BAND, height)
+        top, bottom = max(first - halo, 0), min(end + halo, height)
+        near = np.flatnonzero((row >= top - edge) & (row < bottom + edge))
+        own = np.flatnonzero((row >= first) & (row < end))
+        model = picture(frame.shape, xy[near], peak[near], width[near], edge, (top, bottom))
+        part = np.asarray(frame[top:bottom], dtype=np.float64)
+        yield Band(part, model, (first, end), top, height, own)
+
+
+class Whole:
+    """What is said of the whole frame, gathered band by band."""
+
+    def __init__(self, sign: float, reach: int, count: int) -> None:
+        """Begin; `sign` is that of the atoms, `reach` their radius in px, `count` their number."""
+        self.sign, self.reach, self.count = sign, reach, count
+        self.sums = np.zeros((3, 2))  # number, sum, squares, of what is left and what was seen
+        self.left: list[Floats] = []
+        self.heights = np.empty(0)
+        self.dips, self.rivals = np.empty(0), np.empty(0)
+
+    def add(self, band: Band, xy: Floats, typical: float) -> None:
+        """Take a band in."""
+        seen = _grain(band.frame, typical)
+        left = _grain(band.frame - band.model, typical)[band.core]
+        for k, values in enumerate((left, seen[band.core])):
+            self.sums[:, k] += values.size, values.sum(), np.square(values).sum()
+        step = int(np.ceil(np.sqrt(band.height * left.shape[1] / SAMPLE)))
+        self.left.append(left[-band.rows[0] % step :: step, ::step].ravel())
+        self._add_extremes(self.sign * seen, band, xy)
+
+    def spread(self, noise: float, typical: float) -> tuple[float, float, float]:
+        """Spread of what is left, and variances beyond the noise of that and of the frame."""
+        low, high = np.quantile(np.concatenate(self.left), [0.16, 0.84])
+        # white noise keeps this part of its variance through the blur
+        chance = noise / (4 * np.pi * max(typical, 0.5) ** 2)
+        number, total, squares = self.sums
+        variance = squares / number - (total / number) ** 2
+        kept, seen = np.maximum(variance - chance, 0.0)
+        return float(high - low) / 2, float(kept), float(seen)
+
+    def extremes(self) -> tuple[float, float]:
+        """Depth of the deepest dips and height of the highest maxima beside the atoms.
+
+        As many of each as there are atoms, their median in units of the atoms' median height.
+        """
+        height = float(np.median(self.heights))
+        if height <= 0:
+            return 2.0, 2.0
+        return self._top(self.dips) / height, self._top(self.rivals) / height
+
+    def _add_extremes(self, seen: Floats, band: Band, xy: Floats) -> None:
+        size = 2 * max(self.reach, 1) + 1
+        right, core = seen.shape[1] - 1, band.core
+        column = np.clip(np.rint(xy[:, 0]).astype(int), 0, right)
+        row = np.clip(np.rint(xy[:, 1]).astype(int), 0, band.height - 1) - band.top
+        self.heights = np.append(self.heights, seen[row[band.own], column[band.own]])
+        lowest = (seen == ndimage.minimum_filter(seen, size))[core]
+        beside = seen == ndimage.maximum_filter(seen, size)
+        near = (row >= -self.reach) & (row < len(seen) + self.reach)
+        row, column = row[near], column[near]
+        # The border of the frame is one; that of a band is not.
+        low, high = -band.top, band.height - 1 - band.top
+        for dy in range(-self.reach, self.reach + 1):  # maxima within reach of an atom are it
+            rows = np.clip(row + dy, low, high)
+            here = (rows >= 0) & (rows < len(seen))
+            for dx in range(-self.reach, self.reach + 1):
+                beside[rows[here], np.clip(column[here] + dx, 0, right)] = False
+        self.dips = self._highest(self.dips, -seen[core][lowest])
+        self.rivals = self._highest(self.rivals, seen[core][beside[core]])
+
+    def _highest(self, before: Floats, more: Floats) -> Floats:
+        both = np.concatenate([before, more])
+        return both if len(both) <= self.count else np.sort(both)[-self.count :]
+
+    def _top(self, highest: Floats) -> float:
+        """Median of the highest values; missing ones count as 0."""
+        filled = np.concatenate([highest, np.zeros(self.count - len(highest))])
+        return max(float(np.median(filled)), 0.0)
 
 
 def _grain(frame: Floats, width: float) -> Floats:
@@ -99,51 +226,31 @@ def _grain(frame: Floats, width: float) -> Floats:
     return np.asarray(blurred - ndimage.uniform_filter(blurred, 2 * int(np.ceil(4 * width)) + 1))
 
 
-def _extremes(seen: Floats, xy: Floats, reach: int) -> tuple[float, float]:
-    """Depth of the deepest dips and height of the highest maxima beside the atoms.
-
-    As many of each as there are atoms, their median in units of the atoms' median height.
-    """
-    size = 2 * max(reach, 1) + 1
-    column, row = np.clip(np.rint(xy).astype(int), 0, np.array(seen.shape)[::-1] - 1).T
-    height = float(np.median(seen[row, column]))
-    if height <= 0:
-        return 2.0, 2.0
-    dips = -seen[seen == ndimage.minimum_filter(seen, size)]
-    beside = seen == ndimage.maximum_filter(seen, size)
-    for dy in range(-reach, reach + 1):  # maxima within reach of an atom are that atom
-        rows = np.clip(row + dy, 0, seen.shape[0] - 1)
-        for dx in range(-reach, reach + 1):
-            beside[rows, np.clip(column + dx, 0, seen.shape[1] - 1)] = False
-    return _top(dips, len(xy)) / height, _top(seen[beside], len(xy)) / height
-
-
-def _top(values: Floats, count: int) -> float:
-    """Median of the `count` highest values; missing ones count as 0."""
-    highest = np.sort(values)[::-1][:count]
-    filled = np.concatenate([highest, np.zeros(count - len(highest))])
-    return max(float(np.median(filled)), 0.0)
-
-
-def picture(shape: tuple[int, ...], xy: Floats, peak: Floats, width: Floats, edge: int) -> Floats:
-    """Sum of the Gaussians, each cut beyond `edge` px, shape (y, x)."""
+def picture(
+    shape: tuple[int, ...],
+    xy: Floats,
+    peak: Floats,
+    width: Floats,
+    edge: int,
+    rows: tuple[int, int] | None = None,
+) -> Floats:
+    """Sum of the Gaussians, each cut beyond `edge` px, shape (y, x), or of some rows of it."""
+    first, end = rows or (0, shape[0])
     step = np.arange(-edge, edge + 1)
     centre = np.rint(xy).astype(int)
     off = step - (xy - centre)[:, :, None]  # (N, 2, 2 edge + 1)
     bell = np.exp(-0.5 * (off / np.clip(width, 0.3, None)[:, None, None]) ** 2)
-    padded = np.array(shape) + 2 * edge
-    corner = np.clip(centre, 0, np.array(shape)[::-1] - 1)
-    column, row = (corner[:, axis, None] + edge + step for axis in (0, 1))
+    padded = (end - first + 4 * edge, shape[1] + 2 * edge)
+    corner = np.clip(centre, 0, np.array(shape)[::-1] - 1) + np.array([edge, 2 * edge - first])
+    column, row = (corner[:, axis, None] + step for axis in (0, 1))
     place = row[:, :, None] * padded[1] + column[:, None, :]
     values = (peak[:, None] * bell[:, 1])[:, :, None] * bell[:, 0][:, None, :]
-    total = np.bincount(place.ravel(), values.ravel(), int(padded.prod())).reshape(padded)
-    return np.asarray(total[edge:-edge, edge:-edge])
+    total = np.bincount(place.ravel(), values.ravel(), padded[0] * padded[1]).reshape(padded)
+    return np.asarray(total[2 * edge : -2 * edge, edge:-edge])
 
 
-def _windows(model: Floats, rest: Floats, xy: Floats, edge: int) -> Floats:
-    """Told, untold and noise variance of each window, shape (3, N)."""
-    high = np.array(model.shape[::-1]) - 1 - edge
-    corner = np.clip(np.rint(xy).astype(int), edge, high)  # windows lie inside the frame
+def _windows(model: Floats, rest: Floats, corner: NDArray[np.int_], edge: int) -> Floats:
+    """Told, untold and noise variance of each window, shape (3, N); `corner` are their middles."""
     step = np.arange(-edge, edge + 1)
     rows, columns = corner[:, 1, None, None] + step[:, None], corner[:, 0, None, None] + step
     fitted, left = model[rows, columns], rest[rows, columns]

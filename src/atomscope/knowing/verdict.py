@@ -8,8 +8,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
+from atomscope.documents import parse_yaml
 from atomscope.knowing.signs import SIGNS
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def join(frames: Sequence[Verdict]) -> Verdict:
 def weights() -> dict[str, Any]:
     """Return the weights of the verdict, with the recipe that made them."""
     text = files("atomscope.knowing").joinpath("verdict.yaml").read_text(encoding="utf-8")
-    return dict(yaml.safe_load(text))
+    return dict(parse_yaml(text))
 
 
 def _strongest(adds: Mapping[str, float]) -> list[str]:

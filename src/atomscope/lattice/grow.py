@@ -21,6 +21,7 @@ _BENT = 0.17  # largest relative change of the vectors within a grain: a turn of
 _CLOSE = 8  # nearest neighbours that vouch for a point
 _COMPANY = 0.35  # least share of these with an index: a corner of a grain has it
 _ROUGH = 0.5  # of the reach: largest rms deviation around a point; at random it is 0.7
+_CHUNK = 16_384  # places whose neighbours are held in memory at a time
 _RARE = 0.3  # of the points of the fullest sublattice: with fewer it is none
 
 
@@ -40,10 +41,9 @@ class Crystal:
     site: Ints
     cell: Ints
 
-    @property
-    def coordinates(self) -> Floats:
-        """Fractional coordinates (N, 2) that the points would have in the perfect lattice."""
-        return self.cell + self.basis[self.site]
+    def coordinates(self, points: Ints) -> Floats:
+        """Fractional coordinates (..., 2) that points (...) would have in the perfect lattice."""
+        return np.asarray(self.cell[points] + self.basis[self.site[points]])
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,13 @@ def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
         near: Neighbours of each place, shape (M, k).
         known: Which of these take part, shape (M, k); none of them without an index.
     """
+    if len(near) > _CHUNK:
+        parts = range(0, len(near), _CHUNK)
+        found = [around(xy, crystal, near[i : i + _CHUNK], known[i : i + _CHUNK]) for i in parts]
+        fields = zip(*((f.origin, f.middle, f.vectors) for f in found), strict=True)
+        return Local(*(np.concatenate(field) for field in fields))
     weight = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    c, x = crystal.coordinates[near], xy[near]
+    c, x = crystal.coordinates(near), xy[near]
     origin, middle = np.einsum("mk,mki->mi", weight, c), np.einsum("mk,mki->mi", weight, x)
     c, x = (c - origin[:, None]) * known[..., None], x - middle[:, None]
     normal = np.einsum("mki,mkj->mij", c, c) + _STIFF * np.eye(2)
@@ -165,7 +170,7 @@ def deviations(xy: Floats, near: Ints, crystal: Crystal) -> Floats:
     """
     result = np.full(xy.shape, np.nan)
     member, local = _members(xy, near, crystal)
-    off = xy[member] - local.positions(crystal.coordinates[member])
+    off = xy[member] - local.positions(crystal.coordinates(member))
     result[member] = np.where(local.resembles(crystal.vectors)[:, None], off, np.nan)
     return result
 
@@ -174,14 +179,14 @@ def settle(xy: Floats, near: Ints, crystal: Crystal) -> Crystal:
     """Refine vectors and basis."""
     for _ in range(2):
         member, local = _members(xy, near, crystal)
-        off = xy[member] - local.positions(crystal.coordinates[member])
+        off = xy[member] - local.positions(crystal.coordinates(member))
         off = np.einsum("mi,mij->mj", off, np.linalg.inv(local.vectors))
         shift = np.zeros_like(crystal.basis)
         for s in range(len(shift)):
             if (crystal.site[member] == s).any():
                 shift[s] = np.median(off[crystal.site[member] == s], axis=0)
         crystal = replace(crystal, basis=crystal.basis + shift - shift[0])
-    design = np.column_stack([np.ones(len(member)), crystal.coordinates[member]])
+    design = np.column_stack([np.ones(len(member)), crystal.coordinates(member)])
     solution = np.linalg.lstsq(design, xy[member], rcond=None)[0]
     return replace(crystal, vectors=np.asarray(solution[1:], dtype=np.float64))
 
@@ -209,12 +214,18 @@ def prune(near: Ints, crystal: Crystal, deviation: Floats, reach: float) -> Crys
         mean = (near_sum[close].sum(axis=1) + near_sum) / (member[close].sum(axis=1) + 1)
         member &= (share >= _COMPANY) & (mean <= (_ROUGH * reach) ** 2)
     order = np.argsort(np.where(member, square, np.inf), kind="stable")[: member.sum()]
-    _, first = np.unique(
-        np.column_stack([crystal.site, crystal.cell])[order], axis=0, return_index=True
-    )
+    _, first = np.unique(site_keys(crystal.site, crystal.cell)[order], return_index=True)
     site = np.full(len(member), -1)
     site[order[first]] = crystal.site[order[first]]
     return replace(crystal, site=site, cell=np.where(site[:, None] >= 0, crystal.cell, 0))
+
+
+def site_keys(site: Ints, cell: Ints) -> Ints:
+    """Number sites of cells: the same for the same site, else in the order of site and cell."""
+    u, v = cell[..., 0], cell[..., 1]
+    low_u, low_v = int(u.min(initial=0)), int(v.min(initial=0))
+    wide_u, wide_v = int(u.max(initial=0)) - low_u + 1, int(v.max(initial=0)) - low_v + 1
+    return np.asarray((site * wide_u + (u - low_u)) * wide_v + (v - low_v), dtype=np.int64)
 
 
 def nearest_site(xy: Floats, local: Local, basis: Floats) -> tuple[Ints, Ints, Floats]:

@@ -43,7 +43,7 @@ def empty_sites(lattice: Lattice, xy: Floats, shape: tuple[int, int]) -> Floats:
         lattice.vectors, lattice.basis, lattice.sublattice[member], lattice.cell[member]
     )
     tree, points = cKDTree(xy[member]), xy[member]
-    rough = points[start] + (cell + lattice.basis[site] - crystal.coordinates[start]) @ (
+    rough = points[start] + (cell + lattice.basis[site] - crystal.coordinates(start)) @ (
         lattice.vectors
     )
     near = tree.query(rough, k=_NEAR)[1]
@@ -60,15 +60,18 @@ def empty_sites(lattice: Lattice, xy: Floats, shape: tuple[int, int]) -> Floats:
 
 def _unused(lattice: Lattice, member: Ints) -> tuple[Ints, Ints, Ints]:
     """Sublattice, cell and one atom nearby of each site without an index around the atoms."""
-    steps = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
-    sites = np.arange(len(lattice.basis))
-    count = len(steps) * len(sites)
-    cells = np.repeat((lattice.cell[member][:, None] + steps)[:, :, None], len(sites), axis=2)
-    asked = np.column_stack([np.tile(sites, len(member) * len(steps)), cells.reshape(-1, 2)])
-    used = np.column_stack([lattice.sublattice[member], lattice.cell[member]])
-    keys, first = np.unique(np.concatenate([used, asked]), axis=0, return_index=True)
-    new = first >= len(member)
-    return keys[new, 0], keys[new, 1:], (first[new] - len(member)) // count
+    cell, site = lattice.cell[member], lattice.sublattice[member]
+    low, wide = cell.min(axis=0) - 1, np.ptp(cell, axis=0) + 3  # with a rim of one cell
+    place = (cell - low) @ np.array([wide[1], 1])
+    cells, first = np.unique(place, return_index=True)
+    steps = np.array([i * wide[1] + j for i in (-1, 0, 1) for j in (-1, 0, 1)])
+    start = np.repeat(first, len(steps))
+    order = np.argsort(start, kind="stable")
+    asked, at = np.unique((cells[:, None] + steps).ravel()[order], return_index=True)
+    start = start[order][at]
+    free = [~np.isin(asked, place[site == s]) for s in range(len(lattice.basis))]
+    of_site, row = np.nonzero(np.array(free))
+    return of_site, np.stack(np.divmod(asked[row], wide[1]), axis=1) + low, start[row]
 
 
 def _enclosed(

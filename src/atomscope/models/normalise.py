@@ -7,6 +7,9 @@ atom has over the texture of a support: its strength.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -18,6 +21,43 @@ SPREAD_SIGMA = 24.0
 BLOCK = 4  # local statistics are slow fields: they are computed on blocks of this edge
 FLOOR = 0.3  # least local spread in units of the frame's own; keeps vacuum quiet
 LEAST_TYPICAL = 0.1  # least typical spread in units of the frame's own
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """What a frame is normalised with: numbers, and slow fields on blocks of BLOCK px.
+
+    Attributes:
+        shape: Of the frame, (y, x).
+        centre, scale: Mean and standard deviation of the frame.
+        slow: Local mean in units of `scale`, shape (y / BLOCK, x / BLOCK), or None for 0.
+        spread: Local spread, never below its floor, or None where the frame is constant.
+        typical: Spread that is typical of the frame.
+    """
+
+    shape: tuple[int, int]
+    centre: float
+    scale: float
+    slow: Frame | None = None
+    spread: Frame | None = None
+    typical: float = 1.0
+
+    def apply(self, part: Frame, rows: slice, columns: slice) -> Frame:
+        """Return the contrast (2, y, x) of a part of the frame."""
+        seen = np.zeros((2, *part.shape), dtype=np.float32)
+        if self.spread is None:
+            return seen
+        values = self.flat(part, rows, columns)
+        np.divide(values, _expand(self.spread, rows, columns), out=seen[0])
+        np.divide(values, np.float32(self.typical), out=seen[1])
+        return np.arcsinh(seen, out=seen)
+
+    def flat(self, part: Frame, rows: slice, columns: slice) -> Frame:
+        """Return a part without its local mean, in units of `scale`."""
+        values = np.asarray((part - self.centre) / self.scale, dtype=np.float32)
+        if self.slow is not None:
+            values -= _expand(self.slow, rows, columns)
+        return values
 
 
 def normalise(frame: Frame) -> Frame:
@@ -33,20 +73,37 @@ def normalise(frame: Frame) -> Frame:
     Returns:
         float32, shape (2, y, x); all zero where the frame is constant.
     """
-    scale = float(frame.std(dtype=np.float64))
-    centre = float(frame.mean(dtype=np.float64))
-    seen = np.zeros((2, *frame.shape), dtype=np.float32)
+    height, width = frame.shape
+    whole = (slice(0, height), slice(0, width))
+    return measure((height, width), lambda rows: frame[rows], height).apply(frame, *whole)
+
+
+def measure(shape: tuple[int, int], read: Callable[[slice], Frame], band: int) -> Contrast:
+    """Measure what a frame is normalised with, without holding it as a whole.
+
+    Args:
+        shape: Of the frame, (y, x).
+        read: Returns some of its rows.
+        band: Rows to read at a time, a multiple of BLOCK or all of them.
+    """
+    height, width = shape
+    bands = [slice(top, min(top + band, height)) for top in range(0, height, band)]
+    every = slice(0, width)
+    centre = sum(float(read(rows).sum(dtype=np.float64)) for rows in bands) / (height * width)
+    square = sum(float(np.sum((read(rows) - np.float64(centre)) ** 2)) for rows in bands)
+    scale = float(np.sqrt(square / (height * width)))
     if scale <= 1e-7 * abs(centre) or scale == 0.0:
-        return seen
-    values = np.asarray((frame - centre) / scale, dtype=np.float32)
-    values -= _expand(ndimage.gaussian_filter(_blocks(values), MEAN_SIGMA / BLOCK), values.shape)
-    power = _blocks(values * values)
+        return Contrast(shape, centre, scale)
+    raw = Contrast(shape, centre, scale)
+    means = np.concatenate([_blocks(raw.flat(read(rows), rows, every)) for rows in bands])
+    slow = ndimage.gaussian_filter(means, MEAN_SIGMA / BLOCK)
+    flat = replace(raw, slow=slow)
+    squares = (np.square(flat.flat(read(rows), rows, every)) for rows in bands)
+    power = np.concatenate([_blocks(part) for part in squares])
     rms = float(np.sqrt(np.mean(power))) + 1e-12
     spread = np.sqrt(np.maximum(ndimage.gaussian_filter(power, SPREAD_SIGMA / BLOCK), 0))
     typical = max(float(np.median(spread)), LEAST_TYPICAL * rms)
-    np.divide(values, _expand(np.maximum(spread, FLOOR * rms), values.shape), out=seen[0])
-    np.divide(values, np.float32(typical), out=seen[1])
-    return np.arcsinh(seen, out=seen)
+    return replace(flat, spread=np.maximum(spread, FLOOR * rms), typical=typical)
 
 
 def _blocks(values: Frame) -> Frame:
@@ -59,10 +116,10 @@ def _blocks(values: Frame) -> Frame:
     return np.asarray(blocks.mean((1, 3)))
 
 
-def _expand(blocks: Frame, shape: tuple[int, ...]) -> Frame:
-    """Interpolate a field of block means linearly at every pixel."""
-    for axis in (0, 1):
-        at = (np.arange(shape[axis], dtype=np.float32) + 0.5) / BLOCK - 0.5
+def _expand(blocks: Frame, rows: slice, columns: slice) -> Frame:
+    """Interpolate a field of block means linearly at the pixels of some rows and columns."""
+    for axis, asked in enumerate((rows, columns)):
+        at = (np.arange(asked.start, asked.stop, dtype=np.float32) + 0.5) / BLOCK - 0.5
         at = at.clip(0, blocks.shape[axis] - 1)
         low = np.minimum(at.astype(np.intp), max(blocks.shape[axis] - 2, 0))
         high = np.minimum(low + 1, blocks.shape[axis] - 1)

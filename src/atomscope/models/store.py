@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 
 ZOO = Path(__file__).parent / "zoo"
@@ -171,7 +172,7 @@ def read_card(name: str) -> tuple[Card, Path]:
             f"model {name!r}: neither a model of the package ({known}) nor a folder with card.yaml."
         )
     try:
-        return Card.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))), folder
+        return Card.model_validate(parse_yaml(path.read_text(encoding="utf-8"))), folder
     except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
         line = " ".join(str(error).split())[:200]
         raise UsageError(

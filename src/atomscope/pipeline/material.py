@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from atomscope.lattice import Lattice
 from atomscope.lattice.vectors import Floats
-from atomscope.simulate.crystals import project
-from atomscope.simulate.materials import Material, material
 from atomscope.species import Lattices
+
+if TYPE_CHECKING:
+    from atomscope.simulate.materials import Material
 
 _OFF = 0.1  # share by which a given pixel size may differ from the lattice's before it is said
 _MULTIPLES = (1, 2, 3, 4)  # a fitted cell may hold so many primitive ones,
@@ -58,11 +60,15 @@ def known_material(name: str) -> tuple[Known, ...]:
     Raises:
         UsageError: There is no such material; the nearest names are given.
     """
+    from atomscope.simulate.materials import material
+
     found = material(name)
     return tuple(_along(found, zone) for zone in found.zones)
 
 
 def _along(found: Material, zone: tuple[int, int, int]) -> Known:
+    from atomscope.simulate.crystals import project
+
     basis = project(found.atoms, zone)
     words = dict.fromkeys(basis.species)
     distance = _distances(basis.cell, basis.sites)

@@ -11,7 +11,6 @@ from atomscope.columns import EVENTS, TRACKS, empty
 from atomscope.errors import UsageError
 from atomscope.recipe import Recipe
 from atomscope.species import Lattices
-from atomscope.track import find_events, summary, track
 from atomscope.types import Image
 
 
@@ -32,6 +31,8 @@ def followed(
     """Follow atoms and defects, and tell events; what cannot be done becomes a warning."""
     if plan.track is None or image.n_frames < 2 or len(atoms) == 0:
         return Followed(atoms)
+    from atomscope.track import find_events, summary, track
+
     try:
         tracking = track(atoms, defects=defects, lattices=lattices, shape=image.frame_shape)
     except UsageError as error:

@@ -23,6 +23,7 @@ from atomscope.refine.fit import (
 from atomscope.refine.noise import Noise, fit_noise, noise_sample
 from atomscope.refine.normal import Normal, assemble
 from atomscope.refine.options import RefineOptions
+from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start
 from atomscope.refine.tiles import Tile, cut, to_frame
 from atomscope.refine.windows import LOG_WIDTH, PEAK, Bools, Floats, X, Y
@@ -53,11 +54,11 @@ class Fit:
     good: Bools
 
 
-def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: RefineOptions) -> Fit:
-    """Fit all columns of a frame (y, x); `image` is finite everywhere."""
+def fit_frame(pixels: Pixels, start: Start, options: RefineOptions) -> Fit:
+    """Fit all columns of a frame."""
     count = len(start.xy)
     parameters = 6 if options.elliptical else 4
-    tiles = list(cut(image.shape, start))
+    tiles = list(cut(pixels.shape, start))
     fit = Fit(
         np.zeros((count, 6)),
         np.full((count, parameters, parameters), np.nan),
@@ -68,13 +69,13 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
     spread = _SPREAD if options.width == "own" else _SHARED
     samples, spreads = [], []
     for tile in tiles:
-        scene = _scene(image, usable, start, tile, start.width, 3.5, parameters)
+        scene = _scene(pixels, start, tile, start.width, 3.5, parameters)
         state, bare = first_state(scene, spread)
         state, view, _ = _settle(scene, state, bare, None, options, _FIRST_STEPS)
         spreads.append(state.spread)
         fit.theta[tile.members[tile.core]] = to_frame(state.theta[tile.core], tile)
-        samples.append(_sample(scene, view)[:, :: len(tiles)])
-    tiny = (1e-7 * float(np.ptp(image))) ** 2 + 1e-20
+        samples.append(_sample(scene, view, len(tiles)))
+    tiny = (1e-7 * pixels.range) ** 2 + 1e-20
     noise = fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
     spread = float(np.median(spreads))
     for _ in range(_PASSES):
@@ -82,8 +83,9 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
         reach = _window_reach(fit.theta, noise)
         samples = []
         for tile in tiles:
-            scene = _scene(image, usable, start, tile, width, reach, parameters)
-            samples.append(_finish(scene, tile, fit, noise, spread, options)[:, :: len(tiles)])
+            scene = _scene(pixels, start, tile, width, reach, parameters)
+            view = _finish(scene, tile, fit, noise, spread, options)
+            samples.append(_sample(scene, view, len(tiles)))
         # Where the first pass had left columns behind, its residual was more than noise.
         before, noise = noise, fit_noise(np.concatenate(samples, axis=1), options.weights, tiny)
         if noise.typical > 0.8 * before.typical:
@@ -91,13 +93,14 @@ def fit_frame(image: FloatArray, usable: FloatArray, start: Start, options: Refi
     return fit
 
 
-def _sample(scene: Scene, view: View) -> Floats:
-    return noise_sample(*map(scene.inner, (view.model, view.residual, scene.usable)))
+def _sample(scene: Scene, view: View, every: int) -> Floats:
+    sample = noise_sample(*map(scene.inner, (view.model, view.residual, scene.usable)))
+    return sample[:, ::every].copy()  # a view would keep the pixels of all tiles in memory
 
 
 def _finish(
     scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
-) -> Floats:
+) -> View:
     theta = to_frame(fit.theta[tile.members], tile, back=True)
     state = resume(scene, theta, spread)
     state, view, normal = _settle(scene, state, None, noise, options, options.iterations)
@@ -124,7 +127,7 @@ def _finish(
     ground = scene.grid.render(state.ground)
     fit.ground[members] = ground[view.windows.iy, view.windows.ix][core]
     fit.good[members] = good[core]
-    return _sample(scene, view)
+    return view
 
 
 def _settle(
@@ -235,8 +238,7 @@ def _window_reach(theta: Floats, noise: Noise) -> float:
 
 
 def _scene(
-    image: FloatArray,
-    usable: FloatArray,
+    pixels: Pixels,
     start: Start,
     tile: Tile,
     width: float,
@@ -244,12 +246,13 @@ def _scene(
     parameters: int,
 ) -> Scene:
     y0, y1, x0, x1 = tile.box
+    data, usable = pixels.part(tile.box)
     half = int(np.ceil(reach * width)) + 1
     spacing = max(8 * width, 2 * half + 1)
     offset = np.array([x0, y0], dtype=np.float64)
     return Scene(
-        data=np.pad(image[y0:y1, x0:x1], half),
-        usable=np.pad(usable[y0:y1, x0:x1], half),
+        data=np.pad(data, half),
+        usable=np.pad(usable, half),
         grid=Grid.over((y1 - y0, x1 - x0), spacing),
         half=half,
         pad=half,

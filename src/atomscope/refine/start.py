@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from atomscope.refine.pixels import Pixels
 from atomscope.refine.windows import Floats, Windows, X, Y
-from atomscope.types import FloatArray
 
 _SAMPLE = 2000  # columns that are enough to tell the typical width
 _LONE = 16.0  # px; stands for the distance to a neighbour where there is none
@@ -31,29 +31,33 @@ class Start:
     reach: Floats
 
 
-def find_start(image: FloatArray, usable: FloatArray, xy: Floats, max_shift: float) -> Start:
+def find_start(pixels: Pixels, xy: Floats, max_shift: float) -> Start:
     """Measure distances and the typical width of columns at positions xy (N, 2)."""
-    limit = np.array([image.shape[1] - 1, image.shape[0] - 1], dtype=np.float64)
+    limit = np.array([pixels.shape[1] - 1, pixels.shape[0] - 1], dtype=np.float64)
     xy = np.clip(xy, 0.0, limit)
     nearest = np.full(len(xy), _LONE)
     if len(xy) > 1:
         nearest = cKDTree(xy).query(xy, 2)[0][:, 1]
     typical = float(np.clip(np.median(nearest), 2.0, 60.0))
-    width = _typical_width(image, usable, xy, typical)
+    width = _typical_width(pixels, xy, typical)
     # Where columns are far apart their own width limits the shift; a pixel is always allowed.
     reach = np.maximum(2 * max_shift * np.minimum(0.5 * nearest, 2.5 * width), 1.0)
     return Start(xy, nearest, width, np.maximum(reach, 1.0))
 
 
-def _typical_width(image: FloatArray, usable: FloatArray, xy: Floats, spacing: float) -> float:
+def _typical_width(pixels: Pixels, xy: Floats, spacing: float) -> float:
     """Width of the Gaussian on a constant that fits the mean picture of a column best."""
     chosen = xy[:: max(1, len(xy) // _SAMPLE)]
     half = int(np.clip(np.ceil(0.6 * spacing), 2, 24))
     theta = np.zeros((len(chosen), 6))
     theta[:, [X, Y]] = chosen
-    windows = Windows.around(theta, half, half, (image.shape[0], image.shape[1]))
-    seen = windows.gather(np.pad(usable, half)).sum(axis=0)
-    mean = windows.gather(np.pad(image * usable, half)).sum(axis=0) / np.maximum(seen, 1e-9)
+    windows = Windows.around(theta, half, half, pixels.shape)
+    step = np.arange(-half, half + 1)
+    rows = windows.iy[:, None, None] + step[:, None] + 0 * step
+    columns = windows.ix[:, None, None] + step + 0 * step[:, None]
+    values, weights = pixels.windows(rows, columns)
+    seen = weights.sum(axis=0)
+    mean = values.sum(axis=0) / np.maximum(seen, 1e-9)
     d2 = windows.offsets[:, None] ** 2 + windows.offsets**2
     weight = np.where(d2 <= max(0.55 * spacing, 2.0) ** 2, seen, 0.0)
     candidates = np.geomspace(0.7, max(0.5 * spacing, 2.0), 40)

@@ -10,11 +10,14 @@ from atomscope.columns import conform
 from atomscope.errors import UsageError
 from atomscope.refine.options import RefineOptions
 from atomscope.refine.phases import Fit, fit_frame
+from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start, find_start
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, PEAK, Floats, X, Y
 from atomscope.types import FloatArray
 
 _DEFAULT = RefineOptions()
+_CHUNK = 1 << 20  # pixels worked on at a time
+_BAND = 1024  # rows
 
 
 def refine(
@@ -49,7 +52,7 @@ def refine(
         UsageError: The frame is not two-dimensional, the mask has another shape, or the
             table has no positions.
     """
-    image = np.asarray(frame, dtype=np.float64)
+    image = np.asarray(frame)
     if image.ndim != 2:
         raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
     missing = [name for name in ("x_px", "y_px") if name not in atoms]
@@ -65,38 +68,43 @@ def refine(
         usable &= np.asarray(mask, dtype=bool)
     seen = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
     known = np.isfinite(seen).all(axis=1)
-    flags = _words(table)
-    scale = _brightness_scale(image, usable)
+    with np.errstate(all="ignore"):
+        level, scale = _typical(image, usable)
     if not known.any() or scale == 0.0:
-        table["flags"] = _join(flags, {"unrefined": np.ones(len(table), dtype=bool)})
-        return table
+        return table.assign(flags=_marked(table, {"unrefined": np.ones(len(table), dtype=bool)}))
     sign = -1.0 if dark else 1.0
-    level = float(np.median(image[usable]))
-    # Numbers near one, whatever the unit of the detector.
-    clean = np.where(usable, (image - level) * (sign / scale), 0.0)
-    weight = usable.astype(np.float64)
     if options.weights == "poisson":
-        clean, scale, level = np.where(usable, image * sign, 0.0), 1.0, 0.0
+        scale, level = 1.0, 0.0
+    # Numbers near one, whatever the unit of the detector.
+    pixels = Pixels(image, usable, level, sign / scale)
     # Frames of a few pixels or of wild numbers overflow on the way; what is not finite in
     # the end is flagged.
     with np.errstate(all="ignore"):
-        start = find_start(clean, weight, seen[known], options.max_shift)
-        fit = fit_frame(clean, weight, start, options)
-        return _fill(table, flags, known, fit, start, usable, sign * scale, level)
+        start = find_start(pixels, seen[known], options.max_shift)
+        fit = fit_frame(pixels, start, options)
+        return _fill(table, known, fit, start, usable, sign * scale, level)
 
 
-def _brightness_scale(image: FloatArray, usable: NDArray[np.bool_]) -> float:
-    values = image[usable]
+def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float]:
+    """Median and spread of the usable pixels; 0, 0 where there is no contrast."""
+    values = image.ravel() if usable.all() else image[usable]
     if not values.size:
-        return 0.0
-    spread = float(np.std(values))
+        return 0.0, 0.0
+    parts = [values[i : i + _CHUNK] for i in range(0, values.size, _CHUNK)]
+    middle = sum(float(part.astype(np.float64).sum()) for part in parts) / values.size
+    squares = (float(np.sum((part.astype(np.float64) - middle) ** 2)) for part in parts)
+    spread = np.sqrt(sum(squares) / values.size)
     # Rounding of a constant image is not contrast.
-    return spread if spread > 1e-12 * float(np.max(np.abs(values))) else 0.0
+    largest = max(abs(float(values.max())), abs(float(values.min())))
+    if not spread > 1e-12 * largest:
+        return 0.0, 0.0
+    around = np.partition(values, [(values.size - 1) // 2, values.size // 2])
+    median = [float(around[k]) for k in ((values.size - 1) // 2, values.size // 2)]
+    return 0.5 * sum(median), float(spread)
 
 
 def _fill(
     table: pd.DataFrame,
-    flags: list[set[str]],
     known: NDArray[np.bool_],
     fit: Fit,
     start: Start,
@@ -138,7 +146,7 @@ def _fill(
     marks["edge"][rows] = inset < width
     marks["overlap"][rows] = start.nearest < 2 * width
     marks["masked"][rows] = _touches(x, y, width, ~usable)
-    table["flags"] = _join(flags, marks)
+    table["flags"] = _marked(table, marks)
     return table
 
 
@@ -161,17 +169,29 @@ def _touches(x: Floats, y: Floats, width: Floats, bad: NDArray[np.bool_]) -> NDA
         return np.zeros(len(x), dtype=bool)
     from scipy.ndimage import distance_transform_edt
 
-    distance = distance_transform_edt(~bad)
-    return np.asarray(distance[np.rint(y).astype(int), np.rint(x).astype(int)] < 2 * width)
+    column, row = np.rint(x).astype(int), np.rint(y).astype(int)
+    reach = int(np.ceil(2 * width.max())) + 1
+    near = np.zeros(len(x), dtype=bool)
+    for first in range(0, len(bad), _BAND):
+        top = max(first - reach, 0)
+        part = bad[top : first + _BAND + reach]
+        here = np.flatnonzero((row >= first) & (row < first + _BAND))
+        if len(here) and part.any():
+            distance = distance_transform_edt(~part)
+            near[here] = distance[row[here] - top, column[here]] < 2 * width[here]
+    return near
 
 
-def _words(table: pd.DataFrame) -> list[set[str]]:
+def _marked(table: pd.DataFrame, marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
+    """Flags of the table with those of the fit replaced by the marks."""
     ours = {"unrefined", "edge", "masked", "overlap"}
-    return [set(str(words).split()) - ours for words in table["flags"]]
-
-
-def _join(flags: list[set[str]], marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
-    for name, marked in marks.items():
-        for row in np.flatnonzero(marked):
-            flags[row].add(name)
-    return np.array([" ".join(sorted(words)) for words in flags], dtype=object)
+    bits = np.zeros(len(table), dtype=np.int64)
+    for k, marked in enumerate(marks.values()):
+        bits += marked.astype(np.int64) << k
+    number, texts = pd.factorize(table["flags"])  # few texts, many atoms
+    keys, inverse = np.unique((number << len(marks)) + bits, return_inverse=True)
+    words = []
+    for key in keys.tolist():
+        before = set(str(texts[key >> len(marks)]).split()) - ours
+        words.append(" ".join(sorted(before | {m for k, m in enumerate(marks) if key >> k & 1})))
+    return np.array([*words, ""], dtype=object)[:-1][inverse]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 
@@ -175,7 +176,7 @@ def _built_in(name: str) -> Book:
 
 def _read(path: Path) -> Book:
     try:
-        return Book.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Book.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(
             f"rules {str(path)!r}: neither built in ({', '.join(names())}) nor a YAML file."

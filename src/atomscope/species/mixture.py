@@ -81,22 +81,32 @@ class Mixture:
 
     def log_terms(self, data: Data) -> Floats:
         """Logarithm of weight times density of each class for each atom, shape (N, K + 1)."""
-        return self.log_density(data) + np.log(np.maximum(self.weight, 1e-300))[data.group]
+        return self._terms(data, *self.distance(data))
+
+    def _terms(self, data: Data, square: Floats, variance: Floats) -> Floats:
+        weight = np.log(np.maximum(self.weight, 1e-300)).T
+        return self._density(data, square, variance) + weight.take(data.group, axis=1).T
 
     def log_density(self, data: Data) -> Floats:
         """Logarithm of the density of each class, and of what fits nowhere, shape (N, K + 1)."""
-        square, variance = self.distance(data)
+        return self._density(data, *self.distance(data))
+
+    def _density(self, data: Data, square: Floats, variance: Floats) -> Floats:
         log_normal = -0.5 * (square + np.log(2 * np.pi * variance))
         # log of the sum of a normal density and a low, wide one: fits go wrong at times
         wide = np.log(_TAIL / (1 - _TAIL) / _WIDER) + 0.5 * square * (1 - _WIDER**-2)
-        log_class = log_normal + np.log(1 - _TAIL) + np.logaddexp(0, wide)
+        log_sum = np.maximum(wide, 0) + np.log(1 + np.exp(-np.abs(wide)))
+        log_class = log_normal + np.log(1 - _TAIL) + log_sum
         odd = np.full((len(data.y), 1), np.log(data.density))
         return np.concatenate([log_class, odd], axis=1)
 
     def distance(self, data: Data) -> tuple[Floats, Floats]:
-        """Squared distance of atoms and classes in variances, and these, both (N, K)."""
-        variance = data.error[:, None] ** 2 + (self.spread * self.mean) ** 2
-        return (data.y[:, None] - self.mean) ** 2 / variance, variance
+        """Squared distance of atoms and classes in variances, and these, both (N, K).
+
+        Classes lie one behind the other in memory: sums over them run along whole columns.
+        """
+        variance = data.error**2 + ((self.spread * self.mean) ** 2)[:, None]
+        return ((data.y - self.mean[:, None]) ** 2 / variance).T, variance.T
 
     def posterior(self, data: Data) -> Floats:
         """Probability of each class, and of none, shape (N, K + 1)."""
@@ -171,17 +181,19 @@ def _iterate(data: Data, start: Mixture, *, steps: int) -> Mixture:
     """Expectation and maximisation, until the likelihood stands still."""
     mixture, last = start, -np.inf
     for _ in range(steps):
-        share, total = normalised(mixture.log_terms(data))
+        apart = mixture.distance(data)
+        share, total = normalised(mixture._terms(data, *apart))
         now = float(total.sum())
-        mixture = replace(_maximised(data, mixture, share), log_likelihood=now)
+        mixture = replace(_maximised(data, mixture, share, *apart), log_likelihood=now)
         if abs(now - last) < _STILL * (1 + 1e-4 * len(data.y)):
             break
         last = now
     return mixture
 
 
-def _maximised(data: Data, old: Mixture, share: Floats) -> Mixture:
-    square, variance = old.distance(data)
+def _maximised(
+    data: Data, old: Mixture, share: Floats, square: Floats, variance: Floats
+) -> Mixture:
     # atoms in the tail of a class do not move it
     inner = share[:, :-1] / (1 + _TAIL / _WIDER * np.exp(np.minimum(0.44 * square, 50)))
     own = (old.spread * old.mean) ** 2
@@ -189,10 +201,11 @@ def _maximised(data: Data, old: Mixture, share: Floats) -> Mixture:
     true = old.mean + pull * (data.y[:, None] - old.mean)
     left = pull * data.error[:, None] ** 2
     # The weighted mean converges at once, whatever the ratio of error to spread.
-    precision = (inner / variance).sum(axis=0)
+    weighed = inner / variance
+    precision = weighed.sum(axis=0)
     known = precision > 1e-300
     mean = old.mean.copy()
-    mean[known] = ((inner / variance).T @ data.y)[known] / precision[known]
+    mean[known] = (weighed.T @ data.y)[known] / precision[known]
     mean = np.maximum(mean, 1e-6)
     scatter = (inner * ((true - mean) ** 2 + left)).sum(axis=0) / mean**2
     count = inner.sum() + _SPREAD_WORTH
