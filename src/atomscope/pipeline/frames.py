@@ -8,11 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
+from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.models.store import Model
 from atomscope.recipe import Recipe
+from atomscope.refine.tails import Tail, excess, heavy_of, instead, measure_tail, tails
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 WEAK = 0.05  # least probability of a candidate that the lattice may bring back
+_LOOKS = 3  # more at a frame with heavy atoms: what they feigned has a say in the first ones
+_BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, tails being off
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
 
 
@@ -65,15 +71,19 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
     """Yield what each frame gives, in order."""
 
     def one(index: int) -> _Done:
-        started = time.perf_counter()
         frame = image.frame(index)
-        found = find(frame, detector, view, min_p=min(WEAK, plan.detect.min_p))
-        strong = found.found.p >= plan.detect.min_p
-        weak = as_table([replace(found, found=found.found.keep(~strong))])
-        found = replace(found, found=found.found.keep(strong))
-        detected = time.perf_counter()
-        table = numbered(refined(frame, as_table([found]), found.good, plan, view))
-        return _Done(table, weak, detected - started, time.perf_counter() - detected)
+        done = _looked(frame, plan, detector, view)
+        before: Tail | None = None
+        for _ in range(_LOOKS):
+            tail = tail_of(frame, done.atoms, view)
+            if tail is None or tail.near(before):
+                break
+            clean, before = without(tail, frame, done.atoms), tail
+            now = _looked(clean, plan, detector, view, heavy_of(done.atoms, _BRIGHTEST))
+            spent = (done.detect_s + now.detect_s, done.refine_s + now.refine_s)
+            atoms = _settled(clean, now.atoms, plan, view)
+            done = _Done(atoms, now.weak, *spent)
+        return done
 
     if jobs <= 1 or image.n_frames == 1:
         yield from map(one, range(image.n_frames))
@@ -81,6 +91,51 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
     with ThreadPoolExecutor(jobs) as pool:  # the runtime and numpy let go of the interpreter
         for start in range(0, image.n_frames, 8 * jobs):  # few frames in memory at a time
             yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
+
+
+def _looked(
+    frame: FloatArray,
+    plan: Recipe,
+    detector: Model,
+    view: View,
+    heavy: pd.DataFrame | None = None,
+) -> _Done:
+    """Detect and refine; beside heavy atoms that are known, what stands around them."""
+    started = time.perf_counter()
+    shown = frame if heavy is None else frame - excess(heavy, (frame.shape[0], frame.shape[1]))
+    found = find(shown, detector, view, min_p=min(WEAK, plan.detect.min_p))
+    strong = found.found.p >= plan.detect.min_p
+    weak = as_table([replace(found, found=found.found.keep(~strong))])
+    found = replace(found, found=found.found.keep(strong))
+    detected = time.perf_counter()
+    detections = as_table([found])
+    if heavy is not None and len(heavy):
+        detections = instead(detections, heavy)
+    table = numbered(refined(frame, detections, found.good, plan, view))
+    return _Done(table, weak, detected - started, time.perf_counter() - detected)
+
+
+def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -> pd.DataFrame:
+    """Fit again, from where the others are, if columns beside heavy ones did not come to rest."""
+    if plan.refine is None or not atoms["flags"].astype(str).str.contains("unrefined").any():
+        return atoms
+    return numbered(refined(frame, atoms, usable(frame), plan, view))
+
+
+def without_tails(frame: FloatArray, atoms: pd.DataFrame, view: View) -> FloatArray:
+    """Return the frame without the tails of heavy atoms, or itself where none are seen."""
+    tail = tail_of(frame, atoms, view)
+    return frame if tail is None else without(tail, frame, atoms)
+
+
+def without(tail: Tail, frame: FloatArray, atoms: pd.DataFrame) -> FloatArray:
+    """Return the frame without a tail."""
+    return np.asarray(frame - tails(atoms, tail, (frame.shape[0], frame.shape[1])))
+
+
+def tail_of(frame: FloatArray, atoms: pd.DataFrame, view: View) -> Tail | None:
+    """Tail of the columns of a lattice of bright atoms, or None."""
+    return None if view.dark or not view.lattice else measure_tail(frame, atoms)
 
 
 def refined(

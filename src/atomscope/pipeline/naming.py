@@ -14,7 +14,7 @@ from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
-from atomscope.pipeline.frames import numbered, refined
+from atomscope.pipeline.frames import numbered, refined, without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
 from atomscope.rules.joint import reconcile, too_dim, was_recalled
@@ -104,7 +104,8 @@ def _again(
     table = table.assign(atom=range(len(table)))
     xy = table[["x_px", "y_px"]].to_numpy(float)
     away = cKDTree(changed[["x_px", "y_px"]].to_numpy(float)).query(xy)[0] / spacing
-    fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
+    clean = without_tails(frame, table, view)
+    fitted = refined(clean, table[away < _FITTED], usable(frame), plan, view)
     back = table["atom"][was_recalled(table)]
     words = fitted["flags"].astype(str).to_numpy(object)
     marked = [f"{word} recalled".strip() for word in words]

@@ -18,6 +18,7 @@ from atomscope.rules.chains import chained
 from atomscope.rules.findings import Finding, Floats, Group, Ints, joined
 from atomscope.rules.host import named_p
 
+_SHADOW = 1.25
 LARGEST = 16  # rings of more atoms are holes, and have no name
 
 
@@ -70,7 +71,26 @@ def bonded(
 ) -> AtomGraph:
     """Connect the atoms of a frame; words that are no formula count as unknown."""
     plain = np.array([w if _is_formula(str(w)) else "" for w in species], dtype=object)
-    return connect(rows.assign(species=plain), book.bonds, shape=shape, pixel_size=pixel_size)
+    graph = connect(rows.assign(species=plain), book.bonds, shape=shape, pixel_size=pixel_size)
+    return unshadowed(graph, (plain != "") & ~np.isin(plain, list(book.host)))
+
+
+def unshadowed(graph: AtomGraph, foreign: NDArray[np.bool_]) -> AtomGraph:
+    """Cut the bonds of foreign atoms past a neighbour of theirs to the atom behind it.
+
+    Heavy atoms have radii that reach beyond their first shell. A bond goes where both its ends
+    are bonded to one atom, each by less than 1 / `_SHADOW` of its length.
+    """
+    kept, length = graph.mask.copy(), graph.padded_lengths
+    for atom in np.flatnonzero(foreign):
+        for slot in np.flatnonzero(graph.mask[atom]):
+            other, limit = graph.neighbours[atom, slot], length[atom, slot] / _SHADOW
+            near = graph.neighbours[atom][graph.mask[atom] & (length[atom] < limit)]
+            behind = graph.neighbours[other][graph.mask[other] & (length[other] < limit)]
+            if np.isin(near, behind).any():
+                kept[atom, slot] = False
+                kept[other, graph.twins[atom, slot]] = False
+    return graph if kept.sum() == graph.mask.sum() else graph.keep(kept)
 
 
 @cache

@@ -1,10 +1,10 @@
 """Names for classes of brightness: Z-contrast with a free exponent.
 
 The mean of a class is a common factor times the strength of its formula, the sum of Z^n; each
-class may be off by some percent (channelling, tilt). Every way to give formulas to the classes, in
-order of brightness, is weighed: how well one factor and one exponent serve all, which elements
-are missing, which classes go without a name. Namings that serve about as well share the
-probability, so that what cannot be known stays unknown.
+class may be off by some percent (channelling, tilt), neighbours in the periodic table alike.
+Every way to give formulas to the classes, in order of brightness, is weighed: how well one factor
+and one exponent serve all, which elements are missing, which classes go without a name. Namings
+that serve about as well share the probability, so that what cannot be known stays unknown.
 """
 
 from __future__ import annotations
@@ -17,21 +17,24 @@ import numpy as np
 
 from atomscope.formula import Formula
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, normalised, reweighted
+from atomscope.species.strays import odd_ones, with_strays
 
 EXPONENT = 1.64  # Krivanek et al., Nature 464, 571 (2010), 60 to 200 mrad
 _EXPONENT_ERROR = 0.15  # other detector angles
 EXPONENTS = (1.2, 2.1)
-_OFFSET = 0.06  # relative standard deviation of a class from the power law
+_OFFSET = 0.06  # relative standard deviation of a class from the power law,
+_ALIKE = 1.0  # which classes share whose elements are much nearer than that in log Z
+_JITTER = 0.005  # but for so much
 # Log odds, by judgement: a named element is missing once in 20 images, a formula of an element
 # that is there otherwise once in 2. A class of something not named turns up once in 10; images are
 # made of what is named for the most part.
 _ABSENT, _ABSENT_FORMULA, _NAMELESS, _NAMELESS_SHARE = np.log(20.0), np.log(2.0), np.log(10.0), 12.0
 _ELSEWHERE = 12.0  # against a commonest column that is not of the host, where the host is known
 _PART = 0.15  # of the atoms: fewer are no sublattice of their own
-_RARE = 0.002  # share that is expected of a formula without a class
+_RARE = 0.002  # share that is expected of a formula without a class,
+_FEW = 0.02  # or with one that holds less than this, whatever their sublattice
 _OWN = 0.9  # chance that an atom is what is named for want of a class, and not out of place
 _SOME = 0.5  # atoms
-_SEEN = 3.0  # standard errors: an atom with less may be none, and speaks for no element
 _CLOSE = 8.0  # in log odds: namings farther below the best are dropped
 _MOST = 50  # namings that are worked out
 
@@ -60,24 +63,60 @@ class _Law:
     """The power law through some named classes.
 
     Attributes:
+        formulas: Of the classes, K.
         factor: Logarithm of the intensity of hydrogen.
         exponent: Of Z.
         cost: Minus log prior of exponent and offsets.
-        error: Standard errors of factor (at the middle of the classes) and exponent.
-        middle: Slope of log strength by exponent there.
+        left: Log means beside the law, shape (K,).
+        inverse: Inverse covariance of these, shape (K, K).
+        certain: Inverse covariance of factor and exponent, shape (2, 2).
     """
 
+    formulas: tuple[Formula, ...]
     factor: float
     exponent: float
     cost: float
-    error: tuple[float, float]
-    middle: float
+    left: Floats
+    inverse: Floats
+    certain: Floats
 
     def predict(self, formula: Formula) -> tuple[float, float]:
-        """Intensity of a formula, and its relative error."""
-        arm = formula.slope(self.exponent) - self.middle
-        variance = self.error[0] ** 2 + (arm * self.error[1]) ** 2 + _OFFSET**2
-        return float(np.exp(self.factor) * formula.strength(self.exponent)), float(variance**0.5)
+        """Intensity of a formula, and its relative error: kriging with a trend.
+
+        Rasmussen and Williams, Gaussian Processes for Machine Learning (2006), section 2.7.
+        """
+        shared = _shared((formula,), self.formulas)[0]
+        pull = self.inverse @ shared
+        arm = _trend((formula,), self.exponent)[0] - pull @ _trend(self.formulas, self.exponent)
+        own = _OFFSET**2 + _JITTER**2 - float(shared @ pull)
+        variance = own + float(arm @ np.linalg.solve(self.certain, arm))
+        log_mean = self.factor + np.log(formula.strength(self.exponent)) + float(pull @ self.left)
+        return float(np.exp(log_mean)), float(max(variance, _JITTER**2) ** 0.5)
+
+
+def _trend(formulas: Sequence[Formula], exponent: float) -> Floats:
+    """Derivatives of log intensities by factor and exponent, shape (K, 2)."""
+    return np.array([(1.0, f.slope(exponent)) for f in formulas])
+
+
+def _shared(some: Sequence[Formula], others: Sequence[Formula]) -> Floats:
+    """Covariance of the offsets of formulas, shape (K, L).
+
+    That of columns of one atom falls with the distance in log Z; others have offsets of their own.
+    """
+    near = np.zeros((len(some), len(others)))
+    for i, f in enumerate(some):
+        for j, g in enumerate(others):
+            if f.atoms == g.atoms:
+                near[i, j] = 1.0
+            elif _single(f) and _single(g):
+                apart = np.log(f.atoms[0][0] / g.atoms[0][0]) / _ALIKE
+                near[i, j] = np.exp(-0.5 * apart**2)
+    return _OFFSET**2 * near
+
+
+def _single(formula: Formula) -> bool:
+    return len(formula.atoms) == 1 and formula.atoms[0][1] == 1
 
 
 def name_classes(
@@ -91,6 +130,7 @@ def name_classes(
         formulas: What the columns may be.
         hosts: Which of them the commonest columns of each sublattice are, where it is known.
     """
+    given, (free, place) = free, with_strays(data, free)
     share = free.posterior(data)
     weight = share[:, :-1].mean(axis=0)
     error = 1 / np.sqrt(np.maximum(_information(data, free, share), 1e-12))
@@ -106,7 +146,7 @@ def name_classes(
     ]
     maps.sort(key=lambda pair: pair[0])
     maps = [m for m in maps[:_MOST] if m[0] < maps[0][0] + 2 * _CLOSE]
-    odd = data.take((share[:, -1] > 0.5) & (data.y > _SEEN * data.error))
+    odd = odd_ones(data, given)
     found = [_with_names(data, free, error, formulas, which) for _, which in maps]
     score = np.array(
         [
@@ -123,7 +163,7 @@ def name_classes(
     which, (mixture, law) = maps[best][1], found[best]
     mean = mixture.mean[_columns(which, len(formulas))]
     rivals = tuple(sorted((float(c) for c in chance), reverse=True))
-    return Naming(p, law.exponent, mean, which, rivals)
+    return Naming(p, law.exponent, mean, which[place], rivals)
 
 
 def _hidden(which: Ints, strongest: int | None) -> bool:
@@ -219,30 +259,30 @@ def _columns(which: Ints, count: int) -> list[int]:
 def _probabilities(data: Data, mixture: Mixture, which: Ints, count: int) -> Floats:
     """Probability of each formula for each atom, under one naming, shape (N, E)."""
     expected = np.zeros(len(mixture.mean) + 1)
-    expected[len(which) : -1] = _RARE * len(data.y) / data.groups
+    rare = mixture.posterior(data)[:, :-1].mean(axis=0) < _FEW
+    expected[:-1][rare] = _RARE * len(data.y) / data.groups
     return mixture.judged_by_others(data, expected)[:, _columns(which, count)]
 
 
 def _law(mean: Floats, error: Floats, formulas: Sequence[Formula]) -> _Law:
     """Most probable factor and exponent, given means of classes and their relative errors."""
     log_mean = np.log(mean)
-    weight = 1 / (error**2 + _OFFSET**2)
-    prior = 1 / _EXPONENT_ERROR**2
+    own = np.diag(error**2 + _JITTER**2)
+    inverse = np.asarray(np.linalg.inv(_shared(formulas, formulas) + own))
+    prior = np.diag([0.0, _EXPONENT_ERROR**-2])
     exponent = EXPONENT
     for _ in range(4):
         left = log_mean - np.log([f.strength(exponent) for f in formulas])
-        slope = np.array([f.slope(exponent) for f in formulas])
-        middle = float(np.average(slope, weights=weight))
-        left -= np.average(left, weights=weight)
-        bend = weight * (slope - middle)
-        certain = float(bend @ (slope - middle)) + prior
-        step = (bend @ left + prior * (EXPONENT - exponent)) / certain
+        trend = _trend(formulas, exponent)
+        certain = np.asarray(trend.T @ inverse @ trend + prior)
+        wanted = trend.T @ inverse @ left + prior @ [0.0, EXPONENT - exponent]
+        step = np.linalg.solve(certain, wanted)[1]
         exponent = float(np.clip(exponent + step, *EXPONENTS))
     left = log_mean - np.log([f.strength(exponent) for f in formulas])
-    factor = float(np.average(left, weights=weight))
-    cost = np.sum(weight * (left - factor) ** 2) + prior * (exponent - EXPONENT) ** 2
-    errors = (float(weight.sum() ** -0.5), certain**-0.5)
-    return _Law(factor, exponent, 0.5 * float(cost), errors, middle)
+    factor = float(inverse.sum(axis=0) @ left / inverse.sum())
+    left = np.asarray(left - factor)
+    cost = float(left @ inverse @ left) + (exponent - EXPONENT) ** 2 / _EXPONENT_ERROR**2
+    return _Law(tuple(formulas), factor, exponent, 0.5 * cost, left, inverse, certain)
 
 
 def _information(data: Data, mixture: Mixture, share: Floats) -> Floats:

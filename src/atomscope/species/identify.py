@@ -24,7 +24,7 @@ _RIM = 1.2  # spacings from the border of the frame
 _RIM_ERROR = 0.12  # of the intensity: what they lose, measured on simulated layers
 _HEAVY = 10.0  # times the median: atoms whose tails reach
 _FAR = 6.5  # spacings, with
-_HALO = 0.01  # of their intensity; of W and Pt in simulated graphene
+_HALO = 0.003  # of their intensity; of W and Pt in simulated graphene
 _SURE = 0.55  # least probability of a species or class that is written
 
 Lattices = Mapping[int, Lattice | None]

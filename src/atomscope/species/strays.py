@@ -1,0 +1,56 @@
+"""Small classes: atoms that fit no class of brightness, gathered by what they have in common."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from atomscope.species.mixture import Data, Floats, Ints, Mixture, reweighted
+
+SEEN = 3.0  # standard errors: an atom with less may be none, and speaks for no element
+_APART = 3.0  # standard deviations between neighbours of two classes
+_MOST = 4  # such classes; more are no strays
+
+
+def odd_ones(data: Data, mixture: Mixture) -> Data:
+    """Return the atoms that are of none of the classes."""
+    odd = mixture.posterior(data)[:, -1] > 0.5
+    return data.take(odd & (data.y > SEEN * data.error))
+
+
+def with_strays(data: Data, free: Mixture) -> tuple[Mixture, Ints]:
+    """Add a class for each set of odd atoms of about the same brightness.
+
+    The few foreign atoms of a frame are too rare to be classes of the mixture. Together, in order
+    of their brightness, they still tell which element each of them is.
+
+    Returns:
+        All classes, ascending, and where among them those given are, shape (K,).
+    """
+    odd = odd_ones(data, free)
+    own = np.arange(len(free.mean))
+    if len(odd.y) == 0 or len(free.mean) == 0:
+        return free, own
+    spread = float(free.spread.max())
+    means = [float(np.average(y, weights=w)) for y, w in _sets(odd, spread)]
+    if len(means) > _MOST:
+        return free, own
+    mean = np.concatenate([free.mean, means])
+    order = np.argsort(mean, kind="stable")
+    small = np.full((data.groups, len(means)), 1 / len(data.y))
+    weight = np.concatenate([free.weight[:, :-1], small], axis=1)[:, order]
+    weight = np.concatenate([weight, free.weight[:, -1:]], axis=1)
+    weight /= weight.sum(axis=1, keepdims=True)
+    wide = np.concatenate([free.spread, np.full(len(means), spread)])[order]
+    found = replace(free, mean=mean[order], spread=wide, weight=weight)
+    return reweighted(data, found), np.argsort(order)[own]
+
+
+def _sets(odd: Data, spread: float) -> list[tuple[Floats, Floats]]:
+    """Brightness and weight of the atoms of each set, ascending."""
+    order = np.argsort(odd.y, kind="stable")
+    y, error = odd.y[order], np.hypot(odd.error[order], spread * odd.y[order])
+    apart = np.diff(y) > _APART * np.hypot(error[1:], error[:-1])
+    cuts = np.flatnonzero(apart) + 1
+    return list(zip(np.split(y, cuts), np.split(error**-2, cuts), strict=True))
