@@ -134,7 +134,7 @@ def by_atomai(job: Job, python: Path) -> tuple[np.ndarray, int]:
 def by_rings(table: Table) -> np.ndarray:
     """Atoms in rings that are no hexagons, of a table of graphene."""
     found = rings(connect(table[["x_px", "y_px"]], pixel_size=fewshot.PIXEL))
-    odd = ((found.atom_sizes > 0) & (found.atom_sizes != 6)).any(axis=1) | found.open
+    odd = ((found.atom_sizes > 0) & (found.atom_sizes != 6)).any(axis=1)
     return np.where(odd, "boundary", "grain")
 
 
