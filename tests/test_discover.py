@@ -17,12 +17,11 @@ from atomscope.discover import Discoveries, discover, write_discoveries
 from atomscope.discover.clusters import clustered, dissimilarity
 from atomscope.discover.noise import scatter_in
 from atomscope.errors import UsageError
-from atomscope.lattice import fit_lattice
 
 Floats = NDArray[np.float64]
 PX = 10.0  # between neighbours
 JITTER, NOISE = 0.2, 0.05
-N, FLOWERS = 40, 5
+N, FLOWERS = 38, 5
 
 
 def square(seed: int, defects: bool = True) -> tuple[pd.DataFrame, Floats]:
@@ -38,7 +37,7 @@ def square(seed: int, defects: bool = True) -> tuple[pd.DataFrame, Floats]:
     gone = np.zeros(len(cell), bool)
     middles = np.zeros((0, 2))
     if defects:
-        grid = np.array([(8, 8), (9, 28), (20, 19), (29, 8), (31, 30)])
+        grid = np.array([(8, 8), (9, 28), (20, 19), (29, 8), (29, 29)])
         grid = grid + (grid.sum(axis=1) % 2)[:, None] * [1, 0]
         for middle in grid:
             at = np.abs(cell - middle).sum(axis=1)
@@ -118,7 +117,7 @@ def test_same_clusters_under(what: str) -> None:
         assert max(len(atoms & a) / len(atoms | a) for a in theirs) > 0.8
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_perfect_crystal_with_noise_holds_no_discoveries(seed: int) -> None:
     table, _ = square(seed, defects=False)
     assert len(discover(table)) == 0
@@ -211,8 +210,7 @@ def test_many_objects_are_clustered_by_a_sample() -> None:
 
 def test_files_hold_the_table_and_a_cell_of_the_mean_structure(tmp_path: Path) -> None:
     table, _, found = planted()
-    lattice = fit_lattice(table[["x_px", "y_px"]].to_numpy(), table["intensity"].to_numpy())
-    written = write_discoveries(found, table, tmp_path, lattices={0: lattice}, pixel_size=0.2)
+    written = write_discoveries(found, table, tmp_path, pixel_size=0.2)
     assert [path.relative_to(tmp_path).as_posix() for path in written] == [
         "discoveries.csv",
         "discoveries/00.extxyz",
@@ -230,8 +228,7 @@ def test_unknown_species_give_no_cell(tmp_path: Path) -> None:
     table, _, _ = planted()
     plain = table.assign(species="")
     found = discover(plain)
-    lattice = fit_lattice(plain[["x_px", "y_px"]].to_numpy())
-    written = write_discoveries(found, plain, tmp_path, lattices={0: lattice}, pixel_size=0.2)
+    written = write_discoveries(found, plain, tmp_path, pixel_size=0.2)
     assert [path.name for path in written] == ["discoveries.csv"]
     assert found.table["formula"].tolist() == [""]
 

@@ -92,7 +92,7 @@ def discover(
     if not objects.rows:
         return Discoveries(empty(DISCOVERIES), facts=facts)
     scatter = _scatter(table, new, objects, spacing)
-    white = whitening(covariance(table, objects.rows, scatter, spacing, rng))
+    white = whitening(covariance(table, seen.values, objects.rows, scatter, spacing, rng))
     found = _compared(table, seen.values @ white, new, white, objects, defects, spacing, rng)
     rows, averages = ranked(found, pixel_size)
     facts |= {

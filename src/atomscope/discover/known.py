@@ -73,7 +73,8 @@ def known_of(
         for k in touched:
             own = objects[k]
             apart = around.query(xy[own])[0]
-            share = weight[own][apart < SHELL * spacing].sum() / weight[own].sum()
+            near = apart < SHELL * spacing
+            share = weight[own][near].sum() / max(weight[own].sum(), 1e-12)
             part = len(set(rows) & set(own.tolist())) >= max(1.0, SHARED * len(rows))
             on = np.linalg.norm(xy[own] - place, axis=1).min() < ON * spacing
             if part or on or share > 0.5:
@@ -95,7 +96,7 @@ def _taught(table: pd.DataFrame, objects: Sequence[Ints], weight: Floats) -> NDA
     if "structure" not in table:
         return np.zeros(len(objects), bool)
     word = table["structure"].fillna("").to_numpy(object) != ""
-    shares = [(weight * word)[rows].sum() / weight[rows].sum() for rows in objects]
+    shares = [(weight * word)[o].sum() / max(weight[o].sum(), 1e-12) for o in objects]
     return np.asarray(np.array(shares) >= 0.5, dtype=bool).reshape(len(objects))
 
 

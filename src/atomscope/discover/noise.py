@@ -14,9 +14,10 @@ from atomscope.discover.novelty import Floats, Ints
 SHIFT, LIGHT = 0.004, 0.01  # least scatter: spacings, log brightness
 CLOSE = 0.3  # spacings: two neighbours opposite each other
 LIKE = 12  # nearest atoms of the same environment
+SAMPLE = 1000  # atoms of an environment that tell the scatter
 DRAWS = 2
-OBJECTS = 24  # that are measured again
-AROUND = 8.0  # spacings around them: as far as the network sees
+OBJECTS = 16  # that are measured again
+AROUND = 7.0  # spacings around them: about as far as the network sees
 FLOOR = 1e-3  # of the mean variance: directions that noise does not reach
 
 
@@ -37,13 +38,14 @@ def scatter_in(xy: Floats, log: Floats, kind: Ints, spacing: float) -> tuple[flo
         rows = np.flatnonzero(kind == c)
         if len(rows) <= LIKE:
             continue
-        near = cKDTree(xy[rows]).query(xy[rows], k=LIKE + 1)[1][:, 1:]
-        away = xy[rows][near] - xy[rows][:, None]
+        some = rows[:: 1 + len(rows) // SAMPLE]
+        near = rows[cKDTree(xy[rows]).query(xy[some], k=LIKE + 1)[1][:, 1:]]
+        away = xy[near] - xy[some][:, None]
         sums = np.linalg.norm(away[:, :, None] + away[:, None], axis=-1).min(axis=2)
         shifts.append(sums[sums < CLOSE * spacing] / np.sqrt(6))
-        around = log[rows][near[:, :6]]
-        known = np.isfinite(log[rows]) & np.isfinite(around).all(axis=1)
-        lights.append((log[rows] - around.mean(axis=1))[known] / np.sqrt(1 + 1 / 6))
+        around = log[near[:, :6]]
+        known = np.isfinite(log[some]) & np.isfinite(around).all(axis=1)
+        lights.append((log[some] - around.mean(axis=1))[known] / np.sqrt(1 + 1 / 6))
     shift, light = np.concatenate(shifts), np.concatenate(lights)
     # medians of Rayleigh's distribution and of the modulus of a Gaussian
     position = float(np.median(shift)) / 1.1774 if len(shift) else 0.0
@@ -53,6 +55,7 @@ def scatter_in(xy: Floats, log: Floats, kind: Ints, spacing: float) -> tuple[flo
 
 def covariance(
     table: pd.DataFrame,
+    values: Floats,
     objects: Sequence[Ints],
     scatter: tuple[float, float],
     spacing: float,
@@ -61,7 +64,8 @@ def covariance(
     """Covariance (D, D) that noise gives the embeddings of the atoms of objects.
 
     Args:
-        table: Atoms.
+        table: N atoms.
+        values: Their embeddings (N, D).
         objects: Rows of each.
         scatter: Of positions in px and of log brightness.
         spacing: Between neighbours in px.
@@ -72,7 +76,6 @@ def covariance(
     rows = _around(table, core, AROUND * spacing)
     part = table.iloc[rows].reset_index(drop=True)
     at = np.searchsorted(rows, core)
-    before = embed(part).values[at]
     differences = []
     for _ in range(DRAWS):
         moved = part.assign(
@@ -82,7 +85,7 @@ def covariance(
         if "intensity" in part:
             light = np.exp(rng.normal(0, scatter[1], len(part)))
             moved["intensity"] = part["intensity"] * light
-        differences.append(embed(moved).values[at] - before)
+        differences.append(embed(moved).values[at] - values[core])
     away = np.concatenate(differences)
     found = away.T @ away / len(away)
     return np.asarray(found + FLOOR * np.trace(found) / len(found) * np.eye(len(found)))

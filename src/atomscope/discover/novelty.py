@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
 Bools = NDArray[np.bool_]
 
-SAMPLE = 1500  # atoms among which dense places are looked for
+SAMPLE = 1200  # atoms among which dense places are looked for
 NEAR = 0.02  # share of them that a dense place holds around each of its atoms
 WIDER = 1.3  # of the distance that holds so many in the median
 LEAST = 0.05  # share of the atoms from which on an environment is one of the host

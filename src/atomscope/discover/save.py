@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from atomscope.errors import UsageError
 from atomscope.io.write import write_table, write_whole
 from atomscope.lattice import Lattice
 from atomscope.rules.cell import defect_cell
+from atomscope.species import fit_lattices
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -28,7 +28,6 @@ def write_discoveries(
     atoms: pd.DataFrame,
     out: str | Path,
     *,
-    lattices: Mapping[int, Lattice | None] | None = None,
     pixel_size: float | None = None,
 ) -> tuple[Path, ...]:
     """Write discoveries.csv and, where lattice, pixel size and species are known, the cells.
@@ -39,16 +38,23 @@ def write_discoveries(
         found: What `discover` gave.
         atoms: The table that it was given.
         out: Folder.
-        lattices: Of the frames.
         pixel_size: Å per px.
+
+    Returns:
+        The files that were written.
 
     Raises:
         UsageError: A file cannot be written.
     """
     out = Path(out)
     written = [write_table(found.table, out / "discoveries.csv")]
+    frames = {one.frame for one in found.averages} if pixel_size is not None else set()
+    atoms = atoms[np.isfinite(atoms[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
+    fill = {"frame": 0, "intensity": np.nan}
+    atoms = atoms.assign(**{name: value for name, value in fill.items() if name not in atoms})
+    lattices = fit_lattices(atoms[atoms["frame"].isin(frames)]) if frames else {}
     for number, one in enumerate(found.averages):
-        lattice = (lattices or {}).get(one.frame)
+        lattice = lattices.get(one.frame)
         if lattice is None or pixel_size is None:
             continue
         try:

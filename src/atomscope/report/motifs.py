@@ -221,14 +221,14 @@ def _pictures(image: Image, classes: Mapping[str, _Class]) -> dict[str, FloatArr
     frame: FloatArray = np.zeros((0, 0))
     for number, name, pose in sorted(views, key=lambda view: view[0]):
         if number != read:
-            read, frame = number, _levelled(image.frame(number))
+            read, frame = number, levelled(image.frame(number))
         values, weights = cut_out(frame, pose, classes[name].side, PIXELS)
         sums[name][0] += values
         sums[name][1] += weights
     return {name: mean_of([values], [weights]) for name, (values, weights) in sums.items()}
 
 
-def _levelled(frame: FloatArray) -> FloatArray:
+def levelled(frame: FloatArray) -> FloatArray:
     """A frame in units of its own contrast, so that drifts of the dose do not weigh."""
     sample = frame.ravel()[:: max(1, frame.size // 200_000)]
     sample = sample[np.isfinite(sample)]

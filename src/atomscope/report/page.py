@@ -16,6 +16,7 @@ from atomscope.quality import Quality
 from atomscope.report import charts
 from atomscope.report.composition import composition
 from atomscope.report.defects import kinds
+from atomscope.report.discovery import findings
 from atomscope.report.layers import add_layers
 from atomscope.report.motifs import gallery
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
@@ -34,6 +35,8 @@ from atomscope.types import Image
 if TYPE_CHECKING:
     import pandas as pd
 
+    from atomscope.discover import Discoveries
+
 
 def write_report(
     path: str | Path,
@@ -46,6 +49,7 @@ def write_report(
     defects: pd.DataFrame | None = None,
     tracks: pd.DataFrame | None = None,
     events: pd.DataFrame | None = None,
+    discoveries: Discoveries | None = None,
 ) -> Path:
     """Write one HTML file with image, atoms, defects, quality and run card; it needs no network.
 
@@ -64,6 +68,7 @@ def write_report(
         defects: Defects table (`columns.DEFECTS`) of all frames.
         tracks: Tracks table (`columns.TRACKS`) of a movie.
         events: Events table (`columns.EVENTS`) of a movie.
+        discoveries: What recurs and has no name.
 
     Returns:
         The path that was written.
@@ -100,6 +105,7 @@ def write_report(
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
         "kinds": kinds(defects, image) if len(defects) else None,
         "motifs": gallery(image, atoms, defects, host),
+        "findings": findings(image, discoveries),
         "events": event_rows(events, tracks),
         "n_events": len(events),
         "timeline": life.note if life else "",
@@ -132,9 +138,10 @@ def _render(models: dict[str, Any], charts: dict[str, Any], words: dict[str, Any
     from jinja2 import Environment
 
     document = Document()
-    for name, figure in {"viewer": models["viewer"], **charts}.items():
-        figure.name = name
-        document.add_root(figure)
+    with document.models.freeze():  # else all is gone through again for each figure
+        for name, figure in {"viewer": models["viewer"], **charts}.items():
+            figure.name = name
+            document.add_root(figure)
     code = "startPage({" + ", ".join(models) + "})"
     document.js_on_event(DocumentReady, CustomJS(args=models, code=code))
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)

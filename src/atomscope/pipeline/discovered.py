@@ -1,0 +1,75 @@
+"""What recurs in the frames and has no name."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from atomscope.errors import UsageError
+from atomscope.recipe import Recipe
+from atomscope.species import Lattices
+from atomscope.types import Image
+
+if TYPE_CHECKING:
+    from atomscope.discover import Discoveries
+
+MOST = 20_000  # atoms: of a longer movie as many frames, spread evenly, as hold so many
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What has no name, None where it was not looked for; facts for the run card; warnings."""
+
+    discoveries: Discoveries | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+def discovered(
+    image: Image,
+    atoms: pd.DataFrame,
+    defects: pd.DataFrame,
+    lattices: Lattices,
+    plan: Recipe,
+    spent: dict[str, float],
+) -> Discovered:
+    """Look for recurring configurations, where there is a lattice and not too much to look at.
+
+    Adds the seconds to `spent`.
+    """
+    if plan.discover is None:
+        return Discovered()
+    frames = [frame for frame, lattice in sorted(lattices.items()) if lattice is not None]
+    counts = atoms["frame"].value_counts()
+    if not frames or int(counts.get(frames, pd.Series([0])).min()) > MOST:
+        return Discovered()
+    from atomscope.discover import discover
+
+    started = time.perf_counter()
+    most = max(1, int(MOST / max(float(counts.reindex(frames).mean()), 1.0)))
+    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    chosen = [frames[i] for i in picked]
+    here, named = (table[table["frame"].isin(chosen)] for table in (atoms, defects))
+    try:
+        found = discover(here, named, pixel_size=image.pixel_size)
+    except UsageError as error:
+        return Discovered(warnings=(f"{image.name}: nothing was discovered: {error}",))
+    spent["discover"] = time.perf_counter() - started
+    facts = {"frames": len(chosen), "configurations": len(found), **found.facts}
+    return Discovered(found, {"discoveries": facts})
+
+
+def write_found(
+    found: Discoveries | None, atoms: pd.DataFrame, image: Image, out: Path
+) -> tuple[Path, ...]:
+    """Write the table and the cells into a folder, where anything was discovered."""
+    if not found:
+        return ()
+    from atomscope.discover import write_discoveries
+
+    return write_discoveries(found, atoms, out, pixel_size=image.pixel_size)
