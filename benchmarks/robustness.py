@@ -83,15 +83,19 @@ def measured(seed: int, what: str) -> Measured:
     return Measured(seen.image, true, found, seen.scale)
 
 
+def at(cache: Path, seed: int, what: str) -> Path:
+    return cache / f"{seed}-{what.replace(' ', '-')}.pkl"
+
+
 def kept(cache: Path, seed: int, what: str) -> Measured:
-    return Measured(*pickle.loads((cache / f"{seed}-{what.replace(' ', '-')}.pkl").read_bytes()))
+    return Measured(*pickle.loads(at(cache, seed, what).read_bytes()))
 
 
 def measure(cache: Path) -> None:
     """Make all tables that are not there."""
     cache.mkdir(parents=True, exist_ok=True)
-    for seed, what in [(TAUGHT, "none"), *[(s, w) for w in changes.IMAGE for s in ASKED]]:
-        path = cache / f"{seed}-{what.replace(' ', '-')}.pkl"
+    for seed, what in [(TAUGHT, "none"), *[(s, w) for s in ASKED for w in changes.IMAGE]]:
+        path = at(cache, seed, what)
         if not path.is_file():
             made = measured(seed, what)
             path.write_bytes(pickle.dumps(tuple(made)))
@@ -128,8 +132,12 @@ def with_changes(table: Table, what: str, scale: float, rng: np.random.Generator
 def asked(cache: Path, mode: str) -> Iterator[tuple[str, Measured, Table]]:
     """Changes with the table that is asked for, whose `truth` and `of` tell what is what."""
     for what in (*changes.IMAGE, *changes.TABLE):
+        of = what if what in changes.IMAGE else "none"
         for seed in ASKED:
-            made = kept(cache, seed, what if what in changes.IMAGE else "none")
+            if not at(cache, seed, of).is_file():
+                print(f"{of}, seed {seed}: not measured, left out", flush=True)
+                continue
+            made = kept(cache, seed, of)
             table = named(made, mode)
             yield what, made, with_changes(table, what, made.scale, np.random.default_rng(seed))
 
