@@ -36,7 +36,7 @@ from atomscope.simulate.imaging import render
 
 HOSTS = ("1H-MoS2", "graphene grains", "1H|1T MoSe2", "graphene")
 PIXEL, FWHM, MARGIN = 0.2, 0.8, 6.0  # Å
-SECONDS = {"U-Net": 40.0, "ResNet-10": 25.0, "AtomAI": 40.0, "published EGNN": 5.0}
+SECONDS = {"U-Net": 25.0, "ResNet-10": 20.0, "AtomAI": 25.0, "published EGNN": 5.0}
 CUT_OFF = 20  # px: 4 Å, past the next metal column
 SHOTS = (5, 1, 20)  # the middle one first
 Table = pd.DataFrame
