@@ -63,10 +63,11 @@ def measure(
         shape: Of the frames (y, x) in px; where the atoms end by default.
         times: Time of each frame in s.
         dose: Of one frame in e/Å².
-        phase: Column of atoms that tells phases.
-        phases: Its words that are phases; all but those of vacancies by default.
-        vacancies: Names of defects, and words of that column, that are vacancies; by default
-            those that read so (V_S, V1, vacancy, ...).
+        phase: Column of atoms that tells phases: `structure`, `label`, or one of your own.
+        phases: Its words that are phases; by default all that do not read like a defect
+            (vacancy, boundary, dopant, ...).
+        vacancies: Names of defects, and words of that column and of `structure`, that are
+            vacancies; by default those that read so (V_S, V1, vacancy line, ...).
         least: Vacancies that make a line.
         level: Of the intervals.
 
@@ -87,7 +88,8 @@ def measure(
     if defects is not None:
         defects = conform(defects, DEFECTS)
     rows: dict[str, list[Row]] = {name: [] for name in TABLES}
-    places = [vacancies_of(f, _here(defects, f), column=phase, names=vacancies) for f in found]
+    columns = dict.fromkeys(("structure", phase))
+    places = [vacancies_of(f, _here(defects, f), columns=columns, names=vacancies) for f in found]
     rows["vacancies"] = [
         {str(name): value for name, value in row.items()}
         for sites in places

@@ -14,7 +14,7 @@ from atomscope.measure.cells import Cells
 from atomscope.measure.field import Field
 from atomscope.rules.findings import Floats, Ints, joined
 
-_SMOOTH = 2.0  # mean distances between atoms: over which the course of a border is averaged
+_SMOOTH = 1.5  # mean distances between atoms: over which the course of a border is averaged
 _REACH = 3.0  # of that
 TILES = 4  # along each edge of the field
 
@@ -43,7 +43,7 @@ def find_borders(cells: Cells, xy: Floats, region: Ints) -> Borders:
 
     The edges of cells follow a border in steps, which are too long: up to 2/√3 in a hexagonal
     lattice. Each edge counts by its projection onto the local course of the border, across the
-    sum of the edges' normals with Gaussian weights of 2 distances between atoms. A straight
+    sum of the edges' normals with Gaussian weights of 1.5 distances between atoms. A straight
     border is as long as its chord then, since the edges of a closed polygon sum up to 0.
 
     Args:

@@ -28,8 +28,9 @@ def pair_correlation(
     """Pair correlation g(r) of points in frames, corrected for the border.
 
     g = pairs found / pairs expected of uniform places in the same frames (`pair_counts`). The
-    interval is the exact one of a Poisson count: for points that do not know of each other the
-    pairs of a bin are very nearly independent. `at` is the middle of the bin.
+    interval is that of a Poisson count (Garwood): of pairs where these are independent, of fewer
+    lumps of pairs where pairs that share a point make their variance larger (many points).
+    `at` is the middle of the bin.
 
     Args:
         points: Table with frame, x_px and y_px.
@@ -44,11 +45,13 @@ def pair_correlation(
     """
     if edges is None:
         edges = np.linspace(0, min(shape) / 2, _BINS + 1)
-    found, expected = pair_counts(points, shape, edges)
+    found, expected, variance = pair_counts(points, shape, edges)
+    lump = np.maximum(variance / np.where(expected > 0, expected, 1.0), 1.0)
     middle = (edges[1:] + edges[:-1]) / 2
-    for at, count, usual in zip(middle, found / views, expected / views, strict=True):
+    counts = zip(middle, found / views, expected / views, lump, strict=True)
+    for at, count, usual, size in counts:
         if usual > 0:
-            low, high = poisson_interval(float(count), level)
+            low, high = (size * end for end in poisson_interval(float(count) / size, level))
             yield {
                 "quantity": "pair correlation",
                 "at": float(at) * scale,

@@ -15,6 +15,7 @@ from atomscope.measure.field import Field
 from atomscope.rules.findings import Bools, Floats
 
 _READS_SO = re.compile(r"(\d*V_|V\d|(.*\W)?vacanc|empty)", re.IGNORECASE)
+_DEFECTIVE = re.compile(r"vacanc|boundar|border|dopant|beside|edge|empty|adatom|Stone-Wales|^none$")
 _GONE = re.compile(r"-(\w+?)(?:x(\d+))?$")  # '-S2x3' in a formula
 _LESS = re.compile(r"(\w+)@\w+?(?:x(\d+))?$")  # 'S@S2x4'
 _SAME = 0.4  # spacings: nearer, two are one
@@ -25,11 +26,16 @@ def is_vacancy(name: str, names: Collection[str] | None = None) -> bool:
     return name in names if names is not None else bool(_READS_SO.match(name))
 
 
+def is_phase(name: str, vacancies: Collection[str] | None = None) -> bool:
+    """Whether a structure is a phase: neither a vacancy nor another defect by its name."""
+    return not is_vacancy(name, vacancies) and not _DEFECTIVE.search(name)
+
+
 def vacancies(
     field: Field,
     defects: pd.DataFrame | None,
     *,
-    column: str = "structure",
+    columns: Collection[str] = ("structure",),
     names: Collection[str] | None = None,
 ) -> pd.DataFrame:
     """List the vacancies of a frame, each site once.
@@ -40,14 +46,14 @@ def vacancies(
     Args:
         field: Of the frame.
         defects: Of this frame; None takes all empty sites of the lattice.
-        column: Of the atoms, whose words may say that a site is a vacancy.
+        columns: Of the atoms, whose words may say that a site is a vacancy.
         names: Those of vacancies; by default what reads so.
 
     Returns:
         Table with frame, vacancy, x_px, y_px and name.
     """
     spacing = field.spacing
-    found = [*_of_atoms(field, column, names)]
+    found = [place for column in columns for place in _of_atoms(field, column, names)]
     empty = _empty(field)
     if defects is None:
         found += [("vacancy", place) for place in empty]

@@ -12,6 +12,8 @@ from atomscope.intervals import poisson_interval
 
 Floats = NDArray[np.float64]
 
+_FINE, _COARSE = 64, 8  # points along an edge of a frame, and of a quarter of it
+
 
 def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> pd.DataFrame:
     """Count defects by name, per area.
@@ -48,14 +50,14 @@ def pair_correlation(
     Returns:
         g (B,) and its standard error from the counted pairs; NaN where none are expected.
     """
-    found, expected = pair_counts(defects, shape, edges)
+    found, expected, _ = pair_counts(defects, shape, edges)
     with np.errstate(divide="ignore", invalid="ignore"):
         return found / expected, np.sqrt(np.maximum(found, 1)) / expected
 
 
 def pair_counts(
     points: pd.DataFrame, shape: tuple[int, int], edges: Floats
-) -> tuple[Floats, Floats]:
+) -> tuple[Floats, Floats, Floats]:
     """Pairs of points within frames by distance: how many, and how many are expected.
 
     Pairs expected at each distance are those of uniform places in the same frames (the overlap of
@@ -68,11 +70,14 @@ def pair_counts(
         edges: Of the bins, px, ascending, shape (B + 1,).
 
     Returns:
-        Found and expected pairs in each bin, (B,) and (B,).
+        Found and expected pairs in each bin, (B,) and (B,), and the variance (B,) of those found
+        where points are uniform: of pairs on their own, and of pairs that share a point, which has
+        fewer neighbours where it is near the border (a U-statistic: Hoeffding, Ann. Math. Stat.
+        19, 293 (1948)).
     """
     edges = np.asarray(edges, float)
     found = np.zeros(len(edges) - 1)
-    pairs = 0.0
+    pairs = forks = 0.0
     for _, rows in points.groupby("frame"):
         xy = rows[["x_px", "y_px"]].to_numpy(float)
         xy = xy[np.isfinite(xy).all(axis=1)]
@@ -83,7 +88,10 @@ def pair_counts(
         within = tree.count_neighbors(tree, np.nextafter(edges, -np.inf))
         found += np.diff(np.where(edges > 0, within - len(xy), 0)) / 2
         pairs += len(xy) * (len(xy) - 1) / 2
-    return found, pairs * np.diff(_uniform(edges, shape))
+        forks += len(xy) * (len(xy) - 1) * (len(xy) - 2)
+    share = np.diff(_uniform(edges, shape))
+    variance = pairs * share * (1 - share) + forks * _unevenness(edges, shape)
+    return found, pairs * share, variance
 
 
 def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
@@ -96,3 +104,14 @@ def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
     density = 2 * np.pi * fine / (a * b) * left.mean(axis=1)
     share = np.concatenate([[0], np.cumsum(0.5 * (density[1:] + density[:-1]) * np.diff(fine))])
     return np.asarray(np.interp(r, fine, share))
+
+
+def _unevenness(edges: Floats, shape: tuple[int, int]) -> Floats:
+    """Variance (B,) over the frame of the share of it that lies at the distances of each bin."""
+    fine = (np.arange(_FINE) + 0.5) / _FINE
+    grid = np.stack(np.meshgrid(fine * shape[1], fine * shape[0]), axis=-1).reshape(-1, 2)
+    middle = (np.arange(_COARSE) + 0.5) / _COARSE / 2  # a quarter stands for all
+    places = np.stack(np.meshgrid(middle * shape[1], middle * shape[0]), axis=-1).reshape(-1, 2)
+    away = [np.hypot(*(grid - place).T) for place in places]
+    share = np.array([np.histogram(distance, bins=edges)[0] for distance in away]) / len(grid)
+    return np.asarray(share.var(axis=0))
