@@ -19,6 +19,7 @@ from atomscope.measure import TABLES, measure
 from atomscope.measure.cells import voronoi_cells
 from atomscope.measure.mixing import Shell, shells, warren_cowley
 from atomscope.measure.pairs import pair_correlation
+from atomscope.report.measures import statistics
 from atomscope.rules import name_defects
 from atomscope.rules.statistics import pair_counts
 from atomscope.simulate import boundaries
@@ -589,3 +590,29 @@ def test_a_table_without_positions_is_named() -> None:
         measure(pd.DataFrame({"species": ["C"]}))
     with pytest.raises(UsageError, match="expected a table"):
         measure([1, 2, 3])
+
+
+# --- report ----------------------------------------------------------------------------------
+
+
+def test_the_report_shows_numbers_lines_and_boundaries() -> None:
+    xy, (a, _) = crystal()
+    sites = row(xy, a, range(5))
+    structure = np.where(xy[:, 0] < SIZE / 2, "1H", "1T")
+    left = atoms_of(np.delete(xy, sites, axis=0), structure=np.delete(structure, sites))
+    found = measure(left, gone(xy[sites]), shape=(SIZE, SIZE), pixel_size=0.1)
+    shown = statistics(found)
+    assert shown is not None
+    texts = {(n.quantity, n.group): n for n in shown.numbers}
+    fraction = numbers(found, "phase fraction").set_index("group").loc["1H"]
+    assert texts["phase fraction", "1H"].value == f"{fraction['value']:.3g}"
+    assert texts["share in lines", "of 3 and more"].value == "1"
+    assert shown.lines == (("5", "8 Å", f"{found['lines']['direction'][0]:.1f}°", ""),)
+    assert shown.segments == ()
+    assert not any(n.quantity == "pair correlation" for n in shown.numbers)
+
+
+def test_without_statistics_the_report_shows_none() -> None:
+    assert statistics(None) is None
+    assert statistics({}) is None
+    assert statistics(measure(atoms_of(np.empty((0, 2))))) is None

@@ -18,6 +18,7 @@ from atomscope.report.composition import composition
 from atomscope.report.defects import kinds
 from atomscope.report.discovery import findings
 from atomscope.report.layers import add_layers
+from atomscope.report.measures import statistics
 from atomscope.report.motifs import gallery
 from atomscope.report.pictures import MAX_FRAMES, Pictures, embed, pick_frames
 from atomscope.report.timeline import event_rows, timeline
@@ -50,6 +51,7 @@ def write_report(
     tracks: pd.DataFrame | None = None,
     events: pd.DataFrame | None = None,
     discoveries: Discoveries | None = None,
+    measures: Mapping[str, pd.DataFrame] | None = None,
 ) -> Path:
     """Write one HTML file with image, atoms, defects, quality and run card; it needs no network.
 
@@ -68,6 +70,7 @@ def write_report(
         defects: Defects table (`columns.DEFECTS`) of all frames.
         tracks: Tracks table (`columns.TRACKS`) of a movie.
         events: Events table (`columns.EVENTS`) of a movie.
+        measures: Tables of `atomscope.measure`, by name.
         discoveries: What recurs and has no name.
 
     Returns:
@@ -101,6 +104,7 @@ def write_report(
         "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
         "composition": composition(atoms),
         "steps": (details.get("structures") or {}).get("steps"),
+        "statistics": statistics(measures),
         "classes": _legend(classes),
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
         "kinds": kinds(defects, image) if len(defects) else None,
