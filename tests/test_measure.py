@@ -502,6 +502,9 @@ def test_intervals_of_shares_are_exact() -> None:
     assert np.isnan(ratio_interval(np.ones(1), np.ones(1))).all()
     assert np.isnan(ratio_interval(np.zeros(3), np.ones(3))).all()
     assert ratio_interval(np.full(4, 2.0), np.ones(4)) == (2.0, 2.0)
+    low, high = ratio_interval(np.array([4.0, 5.0]), np.ones(2))
+    assert low < 1  # two say very little
+    assert high > 10
     rng = np.random.default_rng(1)
     many = rng.normal(5.0, 1.0, 2000)
     low, high = ratio_interval(many, np.ones(2000))

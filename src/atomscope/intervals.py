@@ -21,13 +21,17 @@ def poisson_interval(count: float, level: float = 0.95) -> tuple[float, float]:
     Raises:
         UsageError: The count is negative, or the level is not between 0 and 1.
     """
-    from scipy.special import gammaincinv
-
     if count < 0 or not 0 < level < 1:
         raise UsageError(f"count {count}, level {level}: expected 0 or more, and between 0 and 1.")
-    tail = (1 - level) / 2
+    return _garwood(count, (1 - level) / 2)
+
+
+def _garwood(count: float, tail: float) -> tuple[float, float]:
+    """Means at which so many, or more, and so many, or fewer, have the probability of a tail."""
+    from scipy.special import gammainccinv, gammaincinv
+
     low = float(gammaincinv(count, tail)) if count > 0 else 0.0
-    return low, float(gammaincinv(count + 1, 1 - tail))
+    return low, float(gammainccinv(count + 1, tail))
 
 
 def binomial_interval(count: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -93,6 +97,5 @@ def ratio_interval(
     if scatter <= _NO_SCATTER * (ratio * total) ** 2:
         return ratio, ratio
     lumps = (ratio * total) ** 2 / scatter
-    wider = 2 * float(norm.cdf(t.ppf(0.5 + level / 2, groups - 1))) - 1
-    low, high = poisson_interval(lumps, wider)
+    low, high = _garwood(lumps, float(norm.sf(t.ppf(0.5 + level / 2, groups - 1))))
     return ratio * low / lumps, ratio * high / lumps
