@@ -10,7 +10,7 @@ import pytest
 
 from atomscope.classify import classify, load, teach
 from atomscope.classify.adapt import Change, change_of
-from atomscope.classify.embedding import embed
+from atomscope.classify.embedding import embed, embedder, load_embedder
 from atomscope.classify.objects import objects
 from atomscope.errors import UsageError
 from atomscope.graph import connect
@@ -131,3 +131,22 @@ def test_what_cannot_be_taught_is_said(world: pd.DataFrame) -> None:
         teach(world, marks, of="place", radius=0)
     with pytest.raises(UsageError, match="nothing to mark"):
         teach(world.iloc[:1], marks, of="ring")
+
+
+def test_a_network_of_its_own_goes_with_the_folder(world: pd.DataFrame, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("onnxscript")
+    from atomscope.train.finetune import finetune
+
+    marks = marked(world)
+    label = np.full(len(world), -1)
+    for number, (_, group) in enumerate(marks.groupby("label")):
+        label[group.index] = number
+    net = load_embedder(finetune([world], [label], tmp_path / "net", steps=2))
+    taught = teach(world, marks, net=net)
+    again = load(taught.save(tmp_path / "mine"))
+    assert again.net.sha256 == net.sha256 != embedder().sha256
+    pd.testing.assert_frame_equal(classify(world, again), classify(world, taught))
+    (tmp_path / "mine" / "network" / "weights.onnx").write_bytes(b"no")
+    with pytest.raises(UsageError, match="not that of its card"):
+        load(tmp_path / "mine")

@@ -1,22 +1,21 @@
-"""`atomscope teach`, and classifiers in `atomscope analyze`."""
+"""`atomscope teach`: a classifier from marked places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from atomscope.apps.track import read_atoms
-from atomscope.errors import UsageError
+from atomscope.errors import MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from atomscope.classify import Classifier
-    from atomscope.pipeline import Result
+    from atomscope.classify.embedding import Embedder
+    from atomscope.classify.objects import Kind
 
 SUGGESTIONS = 5
 
@@ -25,7 +24,10 @@ def teach(
     examples: Path,
     *sources: Path,
     out: Annotated[Path, Parameter(name=["--out", "-o"])],
+    of: Literal["atom", "place", "bond", "ring"] = "atom",
+    radius: float | None = None,
     level: float | None = None,
+    finetune: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
     """Teach structures by a few marked atoms, for analyze --classifier.
@@ -39,17 +41,35 @@ def teach(
         Folders that analyze wrote, or images, on which the examples lie.
     out
         Folder of the classifier.
+    of
+        What is marked: atoms, places (all atoms within a radius: phases, regions), or bonds and
+        rings by their middle (found with atomscope.classify in Python).
+    radius
+        Of places, in spacings of the columns: 2.5.
     level
         Probability with which the sets of labels hold the true one: 0.9.
+    finetune
+        Train the network on for these examples, for about a minute: a better answer where
+        structures are alike. Needs pip install 'atomscope[train]'.
     json
         Print what was found as JSON.
     """
-    say(teach_run(examples, sources, out, level=level), as_json=json)
+    say(
+        teach_run(examples, sources, out, of=of, radius=radius, level=level, finetune=finetune),
+        as_json=json,
+    )
     return 0
 
 
 def teach_run(
-    examples: Path, sources: Sequence[Path], out: Path, *, level: float | None = None
+    examples: Path,
+    sources: Sequence[Path],
+    out: Path,
+    *,
+    of: Kind = "atom",
+    radius: float | None = None,
+    level: float | None = None,
+    finetune: bool = False,
 ) -> dict[str, Any]:
     """Teach a classifier from marked places and write its folder.
 
@@ -57,7 +77,10 @@ def teach_run(
         examples: CSV with label, x_px, y_px, and if need be frame and image.
         sources: Folders of runs, their atoms.csv, or images, which are analysed first.
         out: Folder of the classifier.
+        of: What is marked; see `atomscope.teach`.
+        radius: Of places, by default 2.5 spacings.
         level: Of the sets of labels, by default 0.9.
+        finetune: Train the network on for the examples.
 
     Returns:
         For the terminal: labels with numbers of examples, and of atoms found in the sources;
@@ -66,9 +89,11 @@ def teach_run(
     Raises:
         InputError: A file cannot be read.
         UsageError: The examples do not fit, or `out` cannot be written.
+        MissingExtraError: Fine-tuning was asked for, and torch is not installed.
     """
     from atomscope.classify import classify, read_examples, suggest
     from atomscope.classify import teach as taught
+    from atomscope.classify.objects import RADIUS
     from atomscope.classify.teaching import LEVEL
 
     if not sources:
@@ -77,7 +102,14 @@ def teach_run(
     tables = [atoms_of(source) for source in sources]
     names = [source.name for source in sources]
     made = taught(
-        tables, marked, images=names, name=out.name, level=LEVEL if level is None else level
+        tables,
+        marked,
+        images=names,
+        name=out.name,
+        level=LEVEL if level is None else level,
+        of=of,
+        radius=RADIUS if radius is None else radius,
+        net=finetuned(tables, marked, names, of, out) if finetune else None,
     )
     made.save(out)
     found = dict.fromkeys(made.labels, 0)
@@ -97,6 +129,41 @@ def teach_run(
     }
 
 
+def finetuned(
+    tables: Sequence[pd.DataFrame], marked: pd.DataFrame, names: Sequence[str], of: Kind, out: Path
+) -> Embedder:
+    """Train the network of structures on for some examples.
+
+    Raises:
+        UsageError: The examples do not fit, or are none of atoms.
+        MissingExtraError: torch is not installed.
+    """
+    from importlib.util import find_spec
+
+    import numpy as np
+
+    from atomscope.classify.classifier import NETWORK
+    from atomscope.classify.embedding import embed, load_embedder
+    from atomscope.classify.examples import matched
+
+    if of not in ("atom", "place"):
+        raise UsageError(f"--finetune with --of {of}: expected examples of atoms or places.")
+    if find_spec("torch") is None or find_spec("onnxscript") is None:
+        raise MissingExtraError(
+            "--finetune needs torch, which is not installed; pip install 'atomscope[train]'."
+        )
+    from atomscope.train.finetune import finetune
+
+    rows = matched(marked, tables, names, [embed(table).spacing for table in tables])
+    kind = np.unique(marked["label"].to_numpy().astype(str), return_inverse=True)[1]
+    labels = []
+    for table, row in zip(tables, rows, strict=True):
+        label = np.full(len(table), -1, dtype=np.int64)
+        label[row[row >= 0]] = kind[row >= 0]
+        labels.append(label)
+    return load_embedder(finetune(tables, labels, out / NETWORK))
+
+
 def atoms_of(source: Path) -> pd.DataFrame:
     """Return the atoms of a run, or of an image, which is analysed."""
     if source.is_dir() or source.suffix == ".csv":
@@ -104,34 +171,6 @@ def atoms_of(source: Path) -> pd.DataFrame:
     from atomscope.pipeline import analyze
 
     return analyze(source).atoms
-
-
-def loaded(folders: Sequence[Path]) -> tuple[Classifier, ...]:
-    """Load classifiers before any work is done."""
-    from atomscope.classify import load
-
-    return tuple(load(folder) for folder in folders)
-
-
-def with_structures(result: Result, classifiers: Sequence[Classifier]) -> Result:
-    """Let classifiers fill `structure` in their order; later ones see what is still empty."""
-    from atomscope.classify import classify
-
-    atoms = result.atoms
-    for classifier in classifiers:
-        fresh = classify(atoms, classifier)
-        keep = (atoms["structure"] != "").to_numpy(bool)
-        for name in ("structure", "structure_p"):
-            fresh[name] = fresh[name].where(~keep, atoms[name])
-        atoms = fresh
-    if not classifiers:
-        return result
-    counts = atoms.loc[atoms["structure"] != "", "structure"].value_counts()
-    facts = {
-        "classifiers": [c.card.name for c in classifiers],
-        "found": {str(name): int(n) for name, n in counts.items()},
-    }
-    return replace(result, atoms=atoms, card={**result.card, "structures": facts})
 
 
 def say(report: dict[str, Any], *, as_json: bool) -> None:

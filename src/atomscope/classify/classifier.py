@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from atomscope.classify.adapt import Change, change_of, misfit_of
 from atomscope.classify.distances import log_likelihood, whitening
-from atomscope.classify.embedding import Embedded, embed, embedder
+from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
 from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
@@ -22,6 +24,7 @@ from atomscope.io.write import write_whole
 
 Floats = NDArray[np.float64]
 FORMAT = 2
+NETWORK = "network"  # folder of a network of its own
 KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
 FEWEST = 0.01  # share of atoms added to each class
 FILE = Path(__file__).with_name("calibration.yaml")
@@ -69,11 +72,13 @@ class Classifier:
         card: Labels, thresholds, and the network that it was taught with.
         values: (n, D) embeddings of the examples.
         kind: (n,) number of the label of each example.
+        net: That embeds: the one of the package, or one of its own.
     """
 
     card: Card
     values: Floats
     kind: NDArray[np.intp]
+    net: Embedder = field(default_factory=embedder)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ class Classifier:
 
     def probabilities(self, values: Floats) -> Floats:
         """Probabilities (N, C + 1) of the labels and, last, of none, for embeddings (N, D)."""
-        white = whitening(self.values, self.kind, embedder().scatter)
+        white = whitening(self.values, self.kind, self.net.scatter)
         classes = len(self.card.labels)
         found = log_likelihood(values @ white, self.values @ white, self.kind, classes)
         return self.normalised(found)
@@ -100,11 +105,11 @@ class Classifier:
 
         The gamma and the strain of the examples are given to the whole table; see `adapt`.
         """
-        white = whitening(self.values, self.kind, embedder().scatter)
+        white = whitening(self.values, self.kind, self.net.scatter)
         classes = len(self.card.labels)
 
         def misfit(part: pd.DataFrame, change: Change) -> float | None:
-            seen = self._of(part, embed(part, change))[1]
+            seen = self._of(part, embed(part, change, self.net))[1]
             values = seen.values[seen.whole] @ white
             if not len(values):
                 return None
@@ -115,17 +120,19 @@ class Classifier:
             p = probabilities(found, (), self.card.calibration)[:, :classes]
             return misfit_of(values, self.values @ white, self.kind, with_shares(p))
 
-        return self._of(table, embed(table, change_of(table, misfit)))
+        return self._of(table, embed(table, change_of(table, misfit), self.net))
 
     def _of(self, table: pd.DataFrame, seen: Embedded) -> tuple[pd.DataFrame, Embedded]:
         return objects(table, seen, self.card.of, self.card.radius)
 
     def save(self, folder: str | Path) -> Path:
-        """Write card.yaml and examples.npz; each is written whole or not at all."""
+        """Write card.yaml, examples.npz and a network of its own; each whole or not at all."""
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write_whole(folder / "examples.npz", self._write)
+            if self.net.folder not in (FOLDER, folder / NETWORK):
+                self._write_network(folder / NETWORK)
             text = yaml.safe_dump(self.card.model_dump(mode="json"), allow_unicode=True)
             write_whole(folder / "card.yaml", lambda p: p.write_text(text, encoding="utf-8"))
         except OSError as error:
@@ -134,6 +141,11 @@ class Classifier:
                 "give a folder that can be written."
             ) from error
         return folder
+
+    def _write_network(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        for source in self.net.folder.glob("*.*"):
+            write_whole(folder / source.name, partial(copyfile, source))
 
     def _write(self, path: Path) -> None:
         with path.open("wb") as file:
@@ -207,7 +219,7 @@ def load(folder: str | Path) -> Classifier:
             raise
         line = " ".join(str(error).split())[:160]
         raise UsageError(f"{folder}: not a classifier ({line}); copy the folder again.") from error
-    net = embedder()
+    net = load_embedder(folder / NETWORK) if (folder / NETWORK).is_dir() else embedder()
     if card.network_sha256 != net.sha256:
         raise UsageError(
             f"{folder}: taught with version {card.network} of the network of structures, this is "
@@ -216,7 +228,7 @@ def load(folder: str | Path) -> Classifier:
     fits = values.shape == (len(kind), len(net.scatter)) and np.isfinite(values).all()
     if not (fits and len(kind) and kind.min() >= 0 and kind.max() < len(card.labels)):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    return Classifier(card, values, kind)
+    return Classifier(card, values, kind, net)
 
 
 def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:

@@ -36,12 +36,14 @@ class Embedder:
         sha256: Of its weights.
         version: Of the model.
         scatter: (D, D) covariance of atoms of one class, from worlds held apart.
+        folder: That it was loaded from.
     """
 
     session: Any
     sha256: str
     version: str
     scatter: Floats
+    folder: Path
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         """Return the embedding (N, D) of what `surroundings` gave."""
@@ -82,9 +84,14 @@ def _blocks(xy: Floats, most: int) -> list[NDArray[np.intp]]:
     ]
 
 
-@lru_cache(maxsize=2)
-def embedder(folder: Path = FOLDER, threads: int = 1) -> Embedder:
-    """Load the network of structures and check its weights and its test pair.
+@lru_cache(maxsize=1)
+def embedder() -> Embedder:
+    """Return the network of structures that comes with the package."""
+    return load_embedder(FOLDER)
+
+
+def load_embedder(folder: Path, threads: int = 1) -> Embedder:
+    """Load a network of structures and check its weights and its test pair.
 
     Raises:
         UsageError: The folder is damaged.
@@ -102,7 +109,7 @@ def embedder(folder: Path = FOLDER, threads: int = 1) -> Embedder:
     if found != card["weights_sha256"]:
         raise UsageError(f"{folder}: weights.onnx is not that of its card; install again.")
     expected, scatter = arrays.pop("embedding"), arrays.pop("scatter")
-    made = Embedder(open_session(weights, threads), found, str(card["version"]), scatter)
+    made = Embedder(open_session(weights, threads), found, str(card["version"]), scatter, folder)
     worst = float(np.abs(made.run(arrays) - expected).max())
     if not worst < LARGEST:
         raise UsageError(
@@ -127,12 +134,13 @@ class Embedded:
     spacing: Floats
 
 
-def embed(table: pd.DataFrame, change: Change = SAME) -> Embedded:
+def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = None) -> Embedded:
     """Embed every atom of a table of one or more frames.
 
     Args:
         table: With x_px and y_px, and with intensity and frame where they are known.
         change: Of the whole table, before anything is read of it.
+        net: By default the one that comes with the package.
 
     Raises:
         UsageError: Positions are missing from the table.
@@ -140,7 +148,7 @@ def embed(table: pd.DataFrame, change: Change = SAME) -> Embedded:
     lacking = [name for name in ("x_px", "y_px") if name not in table]
     if lacking:
         raise UsageError(f"table of atoms without {' and '.join(lacking)}; expected positions.")
-    net = embedder()
+    net = net or embedder()
     xy = table[["x_px", "y_px"]].to_numpy(float)
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
     frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(xy), int)

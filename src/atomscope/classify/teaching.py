@@ -16,7 +16,7 @@ from atomscope.classify.classifier import (
     probabilities,
 )
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
-from atomscope.classify.embedding import embed, embedder
+from atomscope.classify.embedding import Embedder, embed, embedder
 from atomscope.classify.examples import NONE, checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
@@ -34,6 +34,7 @@ def teach(
     level: float = LEVEL,
     of: Kind = "atom",
     radius: float = RADIUS,
+    net: Embedder | None = None,
 ) -> Classifier:
     """Teach structures by examples; takes less than a second and no training.
 
@@ -47,6 +48,7 @@ def teach(
         level: Of the sets of labels, 0.5 to 0.99.
         of: What is marked: atoms, places, bonds or rings (by their middle).
         radius: Of places, in local spacings.
+        net: That embeds; by default the one that comes with the package.
 
     Raises:
         UsageError: Examples are missing, contradict each other, or lie far from every atom.
@@ -59,10 +61,11 @@ def teach(
     examples = checked(examples)
     if len(examples) > MOST:
         raise UsageError(f"{len(examples)} examples: expected {MOST} or fewer.")
-    found = [objects(table, embed(table), of, radius) for table in tables]
+    net = net or embedder()
+    found = [objects(table, embed(table, net=net), of, radius) for table in tables]
     seen = [embedded for _, embedded in found]
     rows = matched(examples, [made for made, _ in found], images, [s.spacing for s in seen])
-    size = len(embedder().scatter)
+    size = len(net.scatter)
     values = np.zeros((len(examples), size))
     for part, row in zip(seen, rows, strict=True):
         values[row >= 0] = part.values[row[row >= 0]]
@@ -70,6 +73,7 @@ def teach(
     counts = {str(n): int(c) for n, c in zip(labels, np.bincount(kind), strict=True)}
     numbers = calibration()
     names = tuple(counts)
+    white = values @ whitening(values, kind.astype(np.intp), net.scatter)
     card = Card(
         format=FORMAT,
         name=name,
@@ -78,23 +82,22 @@ def teach(
         images=tuple(images),
         of=of,
         radius=radius,
-        network=embedder().version,
-        network_sha256=embedder().sha256,
+        network=net.version,
+        network_sha256=net.sha256,
         level=level,
-        threshold=_threshold(values, kind.astype(np.intp), names, numbers, level),
+        threshold=_threshold(white, kind.astype(np.intp), names, numbers, level),
         calibration=numbers,
     )
-    return Classifier(card, values, kind.astype(np.intp))
+    return Classifier(card, values, kind.astype(np.intp), net)
 
 
 def _threshold(
-    values: Floats, kind: Ints, labels: tuple[str, ...], numbers: Calibration, level: float
+    white: Floats, kind: Ints, labels: tuple[str, ...], numbers: Calibration, level: float
 ) -> float | None:
     """Least probability of the true label, for the given share of examples that are left out."""
     alone = np.bincount(kind, minlength=len(labels))[kind] < 2
     if (~alone).sum() < 2:
         return None
-    white = values @ whitening(values, kind, embedder().scatter)
     p = probabilities(without_each(white, kind, len(labels)), labels, numbers)
     order = [label for label in labels if label != NONE]
     column = np.array([order.index(n) if n != NONE else len(order) for n in labels])
@@ -120,7 +123,9 @@ def suggest(table: pd.DataFrame, classifier: Classifier, count: int = 5) -> pd.D
         return table.iloc[:0].assign(doubt=np.zeros(0))
     p = classifier.probabilities(seen.values[rows])
     doubt = -(p * np.log2(p.clip(1e-12))).sum(axis=1)
-    white = seen.values[rows] @ whitening(classifier.values, classifier.kind, embedder().scatter)
+    white = seen.values[rows] @ whitening(
+        classifier.values, classifier.kind, classifier.net.scatter
+    )
     left, chosen = doubt + 1e-3 * p[:, -1], list[int]()
     for _ in range(min(count, len(rows))):
         chosen.append(int(np.argmax(left)))

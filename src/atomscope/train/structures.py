@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 
 from atomscope.io.write import write_whole
@@ -63,10 +64,11 @@ def batch(seed: int, hard: float = 1.0, designs: int = DESIGNS) -> Batch:
     parts = [surroundings(w.xy, w.brightness) for w in worlds]
     counts = [len(w.xy) for w in worlds]
     number = np.repeat(np.arange(len(worlds)), counts)
-    return Batch(_joined(parts), np.concatenate([w.label for w in worlds]), number)
+    return Batch(joined(parts), np.concatenate([w.label for w in worlds]), number)
 
 
-def _joined(parts: list[Surroundings]) -> tuple[Tensor, ...]:
+def joined(parts: list[Surroundings]) -> tuple[Tensor, ...]:
+    """Return the inputs of several graphs as those of one."""
     starts = np.cumsum([0, *(len(p.node) for p in parts)])
     joined = []
     for name in parts[0].inputs():
@@ -193,8 +195,21 @@ def scatter(network: StructureNet, designs: int = 60) -> NDArray[np.float64]:
     return np.asarray(np.cov(np.concatenate(parts).T))
 
 
-def ship(network: StructureNet, folder: Path, log: Path, commit: str) -> None:
-    """Write weights.onnx, test_pair.npz, structures.yaml and training/ of a trained network."""
+def ship(
+    network: StructureNet, folder: Path, log: list[str], *, commit: str = "", version: str = VERSION
+) -> None:
+    """Write the folder of a trained network.
+
+    It holds weights.onnx, test_pair.npz, structures.yaml, training/, and weights.safetensors, from
+    which fine-tuning starts.
+
+    Args:
+        network: Trained.
+        folder: Is made.
+        log: Lines of CSV, the first names the columns.
+        commit: Of the code that trained.
+        version: Of the network.
+    """
     network.eval()
     folder.mkdir(parents=True, exist_ok=True)
     data = batch(HELD + 5000, designs=1)
@@ -221,20 +236,21 @@ def ship(network: StructureNet, folder: Path, log: Path, commit: str) -> None:
         folder / "test_pair.npz",
         lambda path: _save(path, embedding=embedding, scatter=scatter(network), **pair),
     )
-    rows = log.read_text(encoding="utf-8").splitlines()
+    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    write_whole(folder / "weights.safetensors", lambda path: save_file(weights, path))
     card = {
         "name": "structures",
-        "version": VERSION,
+        "version": version,
         "task": "embedding of atoms",
         "parameters": sum(p.numel() for p in network.parameters()),
-        "trained": dict(zip(rows[0].split(","), rows[-1].split(","), strict=True)),
+        "trained": dict(zip(log[0].split(","), log[-1].split(","), strict=True)),
         "commit": commit,
         "weights_sha256": hashlib.sha256((folder / "weights.onnx").read_bytes()).hexdigest(),
         "licence": "MIT",
     }
     write_whole(folder / "structures.yaml", lambda p: p.write_text(yaml.safe_dump(card)))
     (folder / "training").mkdir(exist_ok=True)
-    write_whole(folder / "training" / "phase-1.csv", lambda p: p.write_text("\n".join(rows) + "\n"))
+    write_whole(folder / "training" / "phase-1.csv", lambda p: p.write_text("\n".join(log) + "\n"))
 
 
 def _save(path: Path, **arrays: NDArray[np.generic]) -> None:
@@ -252,7 +268,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     network = pretrain(options.out, options.minutes, options.seed)
-    ship(network, options.out / "structures", options.out / "log.csv", options.commit)
+    log = (options.out / "log.csv").read_text(encoding="utf-8").splitlines()
+    ship(network, options.out / "structures", log, commit=options.commit)
 
 
 if __name__ == "__main__":
