@@ -74,7 +74,9 @@ def test_planted_configuration_is_found_and_counted() -> None:
     places = np.array([xy.loc[list(atoms)].mean().to_numpy() for atoms in sets(found)])
     apart = np.linalg.norm(places[:, None] - middles, axis=2)
     assert sorted(apart.argmin(axis=1)) == list(range(FLOWERS))
-    assert apart.min(axis=1).max() < 0.6 * PX
+    assert apart.min(axis=1).max() < PX
+    place = row[["x_px", "y_px"]].to_numpy(float)
+    assert np.linalg.norm(middles - place, axis=1).min() < 0.3 * PX
 
 
 def test_mean_structure_is_as_sharp_as_the_jitter() -> None:

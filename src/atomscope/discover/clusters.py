@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import ClusterNode, linkage, to_tree
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import squareform
 
 from atomscope.discover.novelty import Floats, Ints
@@ -40,6 +39,8 @@ def dissimilarity(a: Floats, b: Floats, host_a: Floats, host_b: Floats) -> float
     """
     square = (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
     gain = (host_a[:, None] + host_b - square.clip(0)).clip(0)
+    from scipy.optimize import linear_sum_assignment
+
     matched = gain[linear_sum_assignment(gain, maximize=True)].sum()
     cost = host_a.sum() + host_b.sum() - matched
     size = a.shape[1]

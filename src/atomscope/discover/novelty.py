@@ -28,7 +28,7 @@ EXACT = 0.01  # whitened distance that rounding may make in exact crystals
 CLIP, INNER = 5.0, 3.0  # quartile ranges that count as host, and that tell its covariance
 LEAST_RANGE = 0.3  # of log squared distances: quarter of a Gaussian in 24 dimensions has 0.2
 LEAST_START, LEAST_SCALE = 1.0, 0.4  # of the tail of scores of the host
-START = 6.0  # novelty that counts as strange before the tail is known
+START = 4.0  # novelty that counts as strange before the tail is known
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,9 @@ from atomscope.discover.novelty import START, Floats, Ints, Tail, tail_of
 FALSE = 0.2  # atoms of a table that noise alone may take over the threshold
 EDGE = 0.01  # share of host atoms that an object may take in at its rim
 REACH = 2.3  # spacings over which strange atoms are one object: like sites side by side
+PEAK = 0.6  # of the score of the strangest atom within reach
 RIM = 1.5  # spacings from them to less strange atoms that belong to it
-FAR = 4.0  # spacings from all that is strange: undisturbed host
+FAR = 2.5  # spacings from all that is strange: undisturbed host
 MARGIN = 3.5  # spacings from the rim of the table: nearer, surroundings are cut in two rounds
 MOST = 60  # atoms of an object: borders, edges and grains are none
 
@@ -73,22 +74,32 @@ def objects_of(table: pd.DataFrame, score: Floats, spacing: float) -> Objects:
     found: list[Ints] = []
     for number in np.unique(frame):
         here = np.flatnonzero((frame == number) & (known > low))
-        clear = known[here] > (threshold + low) / 2
-        found += [here[part] for part in _parts(xy[here], clear, spacing)]
+        clear = (threshold + low) / 2
+        found += [here[part] for part in _parts(xy[here], known[here], clear, spacing)]
     found = [rows for rows in found if known[rows].max() > threshold]
     small = tuple(rows for rows in found if len(rows) <= MOST)
     return Objects(small, tail, threshold, len(found) - len(small))
 
 
-def _parts(xy: Floats, strange: NDArray[np.bool_], spacing: float) -> list[Ints]:
-    """Sets of connected strange points; each takes the others at its rim that are nearest to it."""
-    core, rim = np.flatnonzero(strange), np.flatnonzero(~strange)
+def _parts(xy: Floats, score: Floats, clear: float, spacing: float) -> list[Ints]:
+    """Sets of connected strange points; each takes the others at its rim that are nearest to it.
+
+    Around a very strange atom all others look strange to a network that sees two shells. Hence
+    only those connect that are not much less strange than the strangest one near to them.
+    """
+    strange = np.flatnonzero(score > clear)
+    pairs = cKDTree(xy[strange]).query_pairs(REACH * spacing, output_type="ndarray")
+    peak = score[strange]
+    np.maximum.at(peak, pairs.ravel(), score[strange[pairs[:, ::-1].ravel()]])
+    inner = score[strange] >= PEAK * peak
+    core = strange[inner]
     if not len(core):
         return []
     tree = cKDTree(xy[core])
     pairs = tree.query_pairs(REACH * spacing, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(core), len(core)))
     label = connected_components(links, directed=False)[1]
+    rim = np.setdiff1d(np.arange(len(xy)), core)
     apart, nearest = tree.query(xy[rim])
     taken = apart < RIM * spacing
     rows = np.concatenate([core, rim[taken]])

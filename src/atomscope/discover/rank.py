@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import poisson
+from scipy.special import pdtrc
 
 from atomscope.columns import DISCOVERIES, conform, empty
 from atomscope.discover.known import Known
@@ -110,7 +110,10 @@ def ranked(found: Found, pixel_size: float | None) -> tuple[pd.DataFrame, tuple[
 def _row(found: Found, members: Ints, cluster: int, chance: float) -> dict[str, Any]:
     table, objects = found.table, found.objects.rows
     first = _first(found, members)
-    place = table[["x_px", "y_px"]].to_numpy(float)[objects[first]].mean(axis=0)
+    weight = found.from_host[objects[first]] + 1e-9  # the strangest atoms say where it is
+    place = np.average(
+        table[["x_px", "y_px"]].to_numpy(float)[objects[first]], axis=0, weights=weight
+    )
     atom, frame = table["atom"].to_numpy(), table["frame"].to_numpy()
     parts = Counter(" + ".join(found.known.names[m]) for m in members)
     return {
@@ -143,7 +146,7 @@ def _first(found: Found, members: Ints) -> int:
 def _chance(found: Found, members: Ints) -> float:
     """Probability that noise makes so many objects as strange, or that so many defects meet."""
     best = np.median([np.nanmax(found.score[found.objects.rows[m]]) for m in members])
-    p = float(poisson.sf(len(members) - 1, float(found.objects.tail.expected(best))))
+    p = float(pdtrc(len(members) - 1, float(found.objects.tail.expected(best))))
     return max(p, _meeting(found, members))
 
 
@@ -162,7 +165,7 @@ def _meeting(found: Found, members: Ints) -> float:
     mean = frames * factorial(len(names) - 1) * share ** (len(names) - 1)
     for name, count in Counter(names).items():
         mean *= (found.known.counts[name] / frames) ** count / factorial(count)
-    return float(poisson.sf(len(members) - 1, mean))
+    return float(pdtrc(len(members) - 1, mean))
 
 
 def _averaged(found: Found, members: Ints) -> Average:
