@@ -18,15 +18,23 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.intervals import binomial_interval
-from atomscope.measure import measure
 from atomscope.measure.borders import border_density
 from atomscope.measure.field import Field, fields
 from atomscope.measure.grains import find_grains, grain_rows
-from atomscope.measure.lines import assembly, find_rows, line_numbers, row_steps
+from atomscope.measure.lines import (
+    assembly,
+    find_lines,
+    find_rows,
+    line_numbers,
+    line_rows,
+    row_steps,
+    rows_by_grain,
+)
 from atomscope.measure.mixing import shells, warren_cowley
 from atomscope.measure.pairs import pair_correlation
 from atomscope.measure.phases import Phases, phase_fractions
 from atomscope.measure.segments import segment_rows
+from atomscope.measure.vacancies import vacancies
 from atomscope.simulate.lattices import tile
 
 Floats = NDArray[np.float64]
@@ -51,7 +59,7 @@ def main() -> None:
         print(f"### {name}\n")
         report(found)
     planted_lines(rng, max(args.draws // 20, 4))
-    planted_grains(rng, max(args.draws // 20, 4))
+    planted_grains(rng, max(args.draws // 30, 4))
 
 
 def report(rows: list[dict[str, Any]]) -> None:
@@ -138,7 +146,7 @@ def mosaics(rng: np.random.Generator, draws: int) -> list[dict[str, Any]]:
     """Voronoi mosaics whose cells are of phase A with probability 0.3."""
     rows = []
     field = field_of(sheet(rng))
-    for domains in (400, 100, 25):
+    for domains in (100, 25):
         for _ in range(draws):
             seeds = rng.uniform(-0.5 * SIZE, 1.5 * SIZE, (4 * domains, 2))
             first = rng.random(len(seeds))[cKDTree(seeds).query(field.xy)[1]] < 0.3
@@ -168,8 +176,12 @@ def planted_lines(rng: np.random.Generator, draws: int) -> None:
             kept = np.delete(xy, sites, axis=0)
             kept = kept[rng.random(len(kept)) >= missed]
             kept = kept + rng.normal(0, jitter * SPACING, kept.shape)
-            table = pd.DataFrame({"frame": 0, "x_px": kept[:, 0], "y_px": kept[:, 1]})
-            lines = measure(table, shape=(SIZE, SIZE))["lines"]
+            field = field_of(kept)
+            empty = vacancies(field, None)[["x_px", "y_px"]].to_numpy()
+            found = find_lines(len(empty), rows_by_grain(field, None, empty))
+            lines = pd.DataFrame(
+                line_rows(field, found), columns=["x_px", "y_px", "n_sites", "length"]
+            )
             planted += len(lengths)
             away = cKDTree(middle).query(lines[["x_px", "y_px"]].to_numpy(float))
             right = (away[0] < SPACING / 2) & (lines["n_sites"].to_numpy() == lengths[away[1]])
@@ -203,8 +215,8 @@ def planted_grains(rng: np.random.Generator, draws: int) -> None:
     """Two turned crystals that meet at a straight wall, joined as they are, without relaxation."""
     print("### Planted grain boundaries\n\n| turn | jitter | two grains | rms error | within 1.96"
           " errors | length / edge |\n|---|---|---|---|---|---|")  # fmt: skip
-    for turn in (5.0, 10.0, 20.0, 28.0):
-        for jitter in (0.02, 0.05, 0.08):
+    for turn in (6.0, 15.0, 28.0):
+        for jitter in (0.03, 0.06):
             two, errors, scores, lengths = 0, list[float](), list[float](), list[float]()
             for _ in range(draws):
                 grains = find_grains(field_of(bicrystal(rng, turn, jitter)))

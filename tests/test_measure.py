@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ from atomscope.measure import TABLES, measure
 from atomscope.measure.cells import voronoi_cells
 from atomscope.measure.mixing import Shell, shells, warren_cowley
 from atomscope.measure.pairs import pair_correlation
+from atomscope.quality import quality
+from atomscope.report import write_report
 from atomscope.report.measures import statistics
 from atomscope.rules import name_defects
 from atomscope.rules.statistics import pair_counts
@@ -29,6 +32,7 @@ from atomscope.simulate.movies import Setting, movie
 from atomscope.simulate.named import named_frame
 from atomscope.simulate.relax import relax
 from atomscope.simulate.sheets import columns_of
+from atomscope.types import Image
 from worlds import HEXAGONAL, HONEYCOMB, SQUARE
 
 Floats = NDArray[np.float64]
@@ -613,6 +617,20 @@ def test_the_report_shows_numbers_lines_and_boundaries() -> None:
     assert shown.lines == (("5", "8 Å", f"{found['lines']['direction'][0]:.1f}°", ""),)
     assert shown.segments == ()
     assert not any(n.quantity == "pair correlation" for n in shown.numbers)
+
+
+def test_the_page_holds_the_statistics(tmp_path: Path) -> None:
+    xy, _ = crystal()
+    table = conform(atoms_of(xy, structure=np.where(xy[:, 0] < SIZE / 2, "1H", "1T")))
+    image = Image(np.random.default_rng(1).poisson(20, (SIZE, SIZE)).astype("f4"), pixel_size=0.1)
+    about = {"quality": quality(table, (SIZE, SIZE), 1, 0.1), "card": {}}
+    tables = measure(table, pixel_size=0.1, shape=(SIZE, SIZE))
+    page = write_report(tmp_path / "with.html", image, table, measures=tables, **about)
+    text = page.read_text(encoding="utf-8")
+    assert "Structure statistics" in text
+    assert "border length per area" in text
+    bare = write_report(tmp_path / "without.html", image, table, **about)
+    assert "Structure statistics" not in bare.read_text(encoding="utf-8")
 
 
 def test_without_statistics_the_report_shows_none() -> None:

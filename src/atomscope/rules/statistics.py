@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -89,9 +91,16 @@ def pair_counts(
         found += np.diff(np.where(edges > 0, within - len(xy), 0)) / 2
         pairs += len(xy) * (len(xy) - 1) / 2
         forks += len(xy) * (len(xy) - 1) * (len(xy) - 2)
-    share = np.diff(_uniform(edges, shape))
-    variance = pairs * share * (1 - share) + forks * _unevenness(edges, shape)
+    share, uneven = _usual(tuple(edges.tolist()), shape)
+    variance = pairs * share * (1 - share) + forks * uneven
     return found, pairs * share, variance
+
+
+@lru_cache(maxsize=64)
+def _usual(edges: tuple[float, ...], shape: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Share of uniform pairs in each bin (B,), and `_unevenness`; the same for many tables."""
+    bins = np.array(edges)
+    return np.diff(_uniform(bins, shape)), _unevenness(bins, shape)
 
 
 def _uniform(r: Floats, shape: tuple[int, int]) -> Floats:
