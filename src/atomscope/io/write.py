@@ -9,7 +9,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,7 @@ def write_extxyz(
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             for index in range(total):
                 rows = by_frame.get(index, atoms.iloc[:0])
-                file.write(_xyz_frame(rows, names, index, frame_shape, pixel_size))
+                file.writelines(_xyz_frame(rows, names, index, frame_shape, pixel_size))
 
     return write_whole(path, fill)
 
@@ -198,6 +198,8 @@ def _csv_column(name: str, values: pd.Series) -> tuple[str, list[Any]]:
     """Template and values of one CSV column, unknown values as empty text."""
     unknown = values.isna().to_numpy()
     kind = getattr(values.dtype, "kind", "O")
+    if unknown.all():
+        return "%s", [""] * len(values)
     if kind in "iuf" and not unknown.any():
         return ("%d" if kind in "iu" else number_template(name)), values.tolist()
     if kind in "iuf":
@@ -234,23 +236,12 @@ def _xyz_frame(
     index: int,
     frame_shape: tuple[int, int],
     pixel_size: float | None,
-) -> str:
+) -> Iterator[str]:
+    """Two lines about a frame, then its atoms, some at a time."""
     height, width = frame_shape
     scale = 1.0 if pixel_size is None else pixel_size
-    x = rows["x_px"].to_numpy(float) * scale
-    y = (height - 1 - rows["y_px"].to_numpy(float)) * scale
-    columns: list[tuple[str, Iterable[Any]]] = [
-        ("%s", _symbols(rows)),
-        ("%.6f", x.tolist()),
-        ("%.6f", y.tolist()),
-        ("%s", ["0"] * len(rows)),
-        ("%d", rows["atom"].tolist()),
-    ]
-    properties = "species:S:1:pos:R:3:id:I:1"
-    for name in names:
-        letter, template, values = _xyz_column(name, rows[name])
-        properties += f":{name}:{letter}:1"
-        columns.append((template, values))
+    letters = {name: _xyz_letter(rows[name]) for name in names}
+    properties = "species:S:1:pos:R:3:id:I:1" + "".join(f":{n}:{k}:1" for n, k in letters.items())
     edge = -0.5 * scale  # the first pixel's centre is the origin, its corner half a pixel away
     unit = "px" if pixel_size is None else f"angstrom pixel_size={pixel_size:.9g}"
     info = (
@@ -258,7 +249,18 @@ def _xyz_frame(
         f'Origin="{edge:.9g} {edge:.9g} 0" Properties={properties} '
         f'frame={index} unit={unit} pbc="F F F"'
     )
-    return f"{len(rows)}\n{info}\n" + "".join(_rows(columns, " "))
+    yield f"{len(rows)}\n{info}\n"
+    for start in range(0, len(rows), _CHUNK):
+        part = rows.iloc[start : start + _CHUNK]
+        columns: list[tuple[str, Iterable[Any]]] = [
+            ("%s", _symbols(part)),
+            ("%.6f", (part["x_px"].to_numpy(float) * scale).tolist()),
+            ("%.6f", ((height - 1 - part["y_px"].to_numpy(float)) * scale).tolist()),
+            ("%s", ["0"] * len(part)),
+            ("%d", part["atom"].tolist()),
+            *(_xyz_column(name, letter, part[name]) for name, letter in letters.items()),
+        ]
+        yield "".join(_rows(columns, " "))
 
 
 def _symbols(rows: pd.DataFrame) -> list[str]:
@@ -270,13 +272,20 @@ def _symbols(rows: pd.DataFrame) -> list[str]:
     return [name if name in atomic_numbers else "X" for name in names]
 
 
-def _xyz_column(name: str, values: pd.Series) -> tuple[str, str, list[Any]]:
-    """Type letter, template and values of one per-atom property."""
+def _xyz_letter(values: pd.Series) -> str:
+    """Type of a per-atom property: integer, real or string."""
     kind = getattr(values.dtype, "kind", "O")
     if kind in "iu" and not values.isna().any():
-        return "I", "%d", values.tolist()
-    if kind in "iuf":
-        return "R", number_template(name), values.to_numpy(dtype=float, na_value=np.nan).tolist()
+        return "I"
+    return "R" if kind in "iuf" else "S"
+
+
+def _xyz_column(name: str, letter: str, values: pd.Series) -> tuple[str, list[Any]]:
+    """Template and values of one per-atom property."""
+    if letter == "I":
+        return "%d", values.tolist()
+    if letter == "R":
+        return number_template(name), values.to_numpy(dtype=float, na_value=np.nan).tolist()
     # The format splits at blanks and knows no quotes.
     texts = ["" if v is None or v != v else str(v) for v in values.tolist()]  # noqa: PLR0124
-    return "S", "%s", ["_".join(text.split()) or "-" for text in texts]
+    return "%s", ["_".join(text.split()) or "-" for text in texts]

@@ -90,13 +90,30 @@ def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
         found = [around(xy, crystal, near[i : i + _CHUNK], known[i : i + _CHUNK]) for i in parts]
         fields = zip(*((f.origin, f.middle, f.vectors) for f in found), strict=True)
         return Local(*(np.concatenate(field) for field in fields))
-    weight = known / np.maximum(known.sum(axis=1, keepdims=True), 1)
-    c, x = crystal.coordinates(near), xy[near]
-    origin, middle = np.einsum("mk,mki->mi", weight, c), np.einsum("mk,mki->mi", weight, x)
-    c, x = (c - origin[:, None]) * known[..., None], x - middle[:, None]
-    normal = np.einsum("mki,mkj->mij", c, c) + _STIFF * np.eye(2)
-    pull = np.einsum("mki,mkj->mij", c, x) + _STIFF * crystal.vectors
-    return Local(origin, middle, np.linalg.solve(normal, pull))
+    share, site = known.astype(np.float64), crystal.site[near]
+    share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
+    fields = [
+        *(crystal.cell[:, k][near] + crystal.basis[:, k][site] for k in (0, 1)),
+        *(xy[:, k][near] for k in (0, 1)),
+    ]
+    means = [_dot(share, field) for field in fields]
+    u, v, x, y = (field - mean[:, None] for field, mean in zip(fields, means, strict=True))
+    u, v = u * known, v * known
+    pull = _STIFF * crystal.vectors
+    uu, uv, vv = _dot(u, u) + _STIFF, _dot(u, v), _dot(v, v) + _STIFF
+    right = [[_dot(c, place) for place in (x, y)] for c in (u, v)]
+    first, second = (
+        np.stack([right[k][0] + pull[k, 0], right[k][1] + pull[k, 1]], axis=1) for k in (0, 1)
+    )
+    uu, uv, vv = uu[:, None], uv[:, None], vv[:, None]
+    solved = [vv * first - uv * second, uu * second - uv * first]
+    vectors = np.stack(solved, axis=1) / (uu * vv - uv * uv)[:, :, None]
+    return Local(np.stack(means[:2], axis=1), np.stack(means[2:], axis=1), vectors)
+
+
+def _dot(a: Floats, b: Floats) -> Floats:
+    """Sums over neighbours: (M, k), (M, k) -> (M,)."""
+    return np.asarray(np.einsum("mk,mk->m", a, b))
 
 
 def grow(xy: Floats, near: Ints, crystal: Crystal, reach: float) -> Crystal:

@@ -19,7 +19,14 @@ from atomscope.plot.colours import (
     ring_colour,
 )
 from atomscope.plot.network import Network, circles, network, place_names
-from atomscope.plot.pixels import grey, median_spacing, scale_bar, shrink, shrink_factor
+from atomscope.plot.pixels import (
+    grey,
+    median_spacing,
+    pixels_of,
+    scale_bar,
+    shrink,
+    shrink_factor,
+)
 from atomscope.types import FloatArray
 
 if TYPE_CHECKING:
@@ -87,7 +94,8 @@ def overlay(
     share = (size[0] / canvas[0], size[1] / canvas[1])
     axes = figure.add_axes((0, 1 - share[1], *share))
     axes.set_axis_off()
-    _draw_image(axes, frame, max_side)
+    axes.set_zorder(1)  # above the picture
+    _draw_image(figure, frame, size, max_side)
     if net is not None:
         _draw_network(axes, atoms, net, zoom, unit)
     drawn = _draw_atoms(axes, atoms, zoom)
@@ -100,25 +108,24 @@ def overlay(
     if title:
         _draw_title(figure, title, canvas, unit)
     # Without these entries the bytes depend on the picture alone.
-    metadata = {"Software": None}
+    options: dict[str, Any] = {"metadata": {"Software": None}}
+    # Noise is not made smaller by a search for repeats.
+    options["pil_kwargs"] = {"compress_level": 1}
     return write_whole(
-        path, lambda draft: figure.savefig(draft, format="png", dpi=_DPI, metadata=metadata)
+        path, lambda draft: figure.savefig(draft, format="png", dpi=_DPI, **options)
     )
 
 
-def _draw_image(axes: Any, frame: FloatArray, max_side: int) -> None:
+def _draw_image(figure: Any, frame: FloatArray, size: tuple[int, int], max_side: int) -> None:
+    """Put the frame into the upper left corner, pixel by pixel."""
+    from PIL import Image as Picture
+
     factor = shrink_factor(frame.shape, max_side)
-    small = shrink(frame, factor)
-    rows, columns = small.shape
-    axes.imshow(
-        grey(small),
-        cmap="gray",
-        vmin=0,
-        vmax=255,
-        aspect="auto",
-        interpolation="bicubic" if factor == 1 else "bilinear",
-        extent=(-0.5, columns * factor - 0.5, rows * factor - 0.5, -0.5),
-    )
+    small = Picture.fromarray(grey(shrink(frame, factor)))
+    height, width = frame.shape  # the last blocks of a shrunken frame reach over its border
+    fine = Picture.Resampling.BICUBIC if factor == 1 else Picture.Resampling.BILINEAR
+    shown = np.asarray(small.resize(size, fine, box=(0, 0, width / factor, height / factor)))
+    figure.add_artist(pixels_of(shown, round(figure.bbox.height) - size[1]))
 
 
 def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
@@ -144,7 +151,9 @@ def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
 
 
 def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, unit: float) -> None:
-    from matplotlib.collections import LineCollection, PolyCollection
+    from matplotlib.collections import PolyCollection
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Outline
 
     spacing = (median_spacing(atoms) or 0.0) * zoom
     if spacing < _LEAST_SPACING:
@@ -158,7 +167,11 @@ def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, uni
     ends = xy[net.bonds]
     # Short of the rings around the atoms, so that the columns stay visible.
     between = 0.5 * (ends[:, :1] + ends[:, 1:]) + (ends - ends.mean(axis=1, keepdims=True)) * 0.4
-    axes.add_collection(LineCollection(between, colors="#e4edf2", alpha=0.75, linewidths=line))
+    # One outline of many strokes: a collection would handle each bond by itself.
+    strokes = np.tile([Outline.MOVETO, Outline.LINETO], len(between))
+    if len(between):
+        bonds = Outline(between.reshape(-1, 2), strokes)
+        axes.add_artist(PathPatch(bonds, fill=False, edgecolor="#e4edf2", alpha=0.75, lw=line))
     if spacing < 2.4 * unit:
         return
     for outline, size in zip(outlines, sizes, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,25 @@ def grey(frame: FloatArray) -> NDArray[np.uint8]:
     scale = 255 / (high - low) if high > low else 0.0
     stretched = (np.where(finite, frame, low).astype(np.float64) - low) * scale
     return np.asarray(np.clip(stretched, 0, 255).round(), dtype=np.uint8)
+
+
+def pixels_of(shown: NDArray[np.uint8], bottom: int) -> Any:
+    """Return an artist that puts grey values on the canvas as they are, one for one.
+
+    Args:
+        shown: Values, shape (y, x), the upper row first.
+        bottom: Row of the canvas, counted from below, of the last row.
+    """
+    from matplotlib.artist import Artist
+
+    colours = np.full((*shown.shape, 4), 255, dtype=np.uint8)
+    colours[..., :3] = shown[::-1, :, None]
+
+    class Pixels(Artist):
+        def draw(self, renderer: Any) -> None:
+            renderer.draw_image(renderer.new_gc(), 0, bottom, colours)
+
+    return Pixels()
 
 
 def median_spacing(atoms: pd.DataFrame) -> float | None:

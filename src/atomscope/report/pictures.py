@@ -80,5 +80,5 @@ def _encode(frame: FloatArray, lossless: bool) -> bytes:
     import imageio.v3 as imageio
 
     if lossless:
-        return imageio.imwrite("<bytes>", grey(frame), extension=".png")
+        return imageio.imwrite("<bytes>", grey(frame), extension=".png", compress_level=1)
     return imageio.imwrite("<bytes>", grey(frame), extension=".jpeg", quality=85)

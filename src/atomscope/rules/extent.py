@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
-import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.rules.findings import Floats, Group, Ints
@@ -14,7 +16,24 @@ _BESIDE = (2.0, 8.0)  # spacings from the line: where the grains are looked at
 _GRAIN = 12  # atoms that show a grain
 
 
-def extent(group: Group, rows: pd.DataFrame) -> dict[str, float]:
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """Positions (N, 2) of all atoms of a frame in px; looked up by place, made once."""
+
+    xy: Floats
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """KD-tree of the positions."""
+        return cKDTree(self.xy)
+
+    @cached_property
+    def spacing(self) -> float:
+        """Median distance to the nearest neighbour in px."""
+        return float(np.median(self.tree.query(self.xy, k=2)[0][:, 1]))
+
+
+def extent(group: Group, atoms: Atoms) -> dict[str, float]:
     """Return length_px, direction and misorientation of what is long and slim, else nothing.
 
     The misorientation is that of the six-fold order of the atoms on both sides: half of the
@@ -34,24 +53,24 @@ def extent(group: Group, rows: pd.DataFrame) -> dict[str, float]:
         "direction": float(np.degrees(np.arctan2(-along[1], along[0])) % 180),
     }
     if "rings" in group.parts and len(places) >= 2 * _LEAST:
-        turn = misorientation(
-            rows[["x_px", "y_px"]].to_numpy(float), places.mean(axis=0), along, reach
-        )
+        turn = misorientation(atoms, places.mean(axis=0), along, reach)
         found |= {} if turn is None else {"misorientation": turn}
     return found
 
 
-def misorientation(xy: Floats, middle: Floats, along: Floats, reach: Floats) -> float | None:
+def misorientation(atoms: Atoms, middle: Floats, along: Floats, reach: Floats) -> float | None:
     """Angle in degrees, 0 to 30, between the honeycombs on both sides of a line; None if unknown.
 
     Args:
-        xy: Atoms, px, shape (N, 2).
+        atoms: Of the frame.
         middle: A point of the line.
         along: Its direction, a unit vector.
         reach: Distances along it of what it is made of.
     """
-    tree = cKDTree(xy)
-    spacing = float(np.median(tree.query(xy, k=2)[0][:, 1]))
+    spacing, tree = atoms.spacing, atoms.tree
+    far = np.hypot(np.abs(reach).max() + 2 * spacing, _BESIDE[1] * spacing)
+    close = np.sort(tree.query_ball_point(middle, far)).astype(np.intp)
+    xy = atoms.xy[close]
     across = (xy - middle) @ np.array([-along[1], along[0]]) / spacing
     inside = (xy - middle) @ along
     near = (inside > reach.min() - 2 * spacing) & (inside < reach.max() + 2 * spacing)
@@ -60,7 +79,7 @@ def misorientation(xy: Floats, middle: Floats, along: Floats, reach: Floats) -> 
         here = np.flatnonzero(near & (side * across > _BESIDE[0]) & (side * across < _BESIDE[1]))
         if len(here) < _GRAIN:
             return None
-        angles.append(_orientation(xy, here, tree, spacing))
+        angles.append(_orientation(atoms.xy, close[here], tree, spacing))
     turn = abs(angles[0] - angles[1]) % 60
     return float(min(turn, 60 - turn))
 

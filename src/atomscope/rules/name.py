@@ -14,7 +14,7 @@ from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
-from atomscope.rules.extent import extent
+from atomscope.rules.extent import Atoms, extent
 from atomscope.rules.findings import Bools, Group, Ints
 from atomscope.rules.host import choose_book, letters, named_p, words_of
 from atomscope.rules.match import joinable, name_of
@@ -193,6 +193,7 @@ def _rows(
     pixel_size: float | None,
 ) -> pd.DataFrame:
     number = rows["atom"].to_numpy()
+    around = Atoms(rows[["x_px", "y_px"]].to_numpy(float))
     found = []
     for index, (group, members) in enumerate(zip(groups, atoms, strict=True)):
         named, place = name_of(group, book), group.place
@@ -211,7 +212,7 @@ def _rows(
                 "p": group.p,
                 "rule": f"{book.name}:{named[1] + 1}" if named else "",
                 "known": named is not None,
-                **extent(group, rows),
+                **extent(group, around),
             }
         )
     return pd.DataFrame(found)
