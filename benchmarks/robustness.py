@@ -11,14 +11,14 @@ that lack one of two atoms, alone or in rows of 3 to 5; 'V_S2' are the metal ato
 column that is empty, which is also what an image shows where a column was missed: it is scored
 apart. The published network is trained on all columns of the taught frame.
 
---measure makes the tables of all frames; the other call reads them.
+--measure makes the tables of all frames; the other call reads those that are there and adds what
+the CSV lacks.
 """
 
 from __future__ import annotations
 
 import argparse
 import pickle
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,9 +27,11 @@ import fewshot
 import numpy as np
 import pandas as pd
 import published
+import torch
 from scipy.spatial import cKDTree
 
 from atomscope import analyze, classify, refine, teach
+from atomscope.classify.classifier import Classifier
 from atomscope.recipe import DetectStage, Recipe, RefineStage
 from atomscope.simulate.named import MEDIUM, named_frame
 
@@ -39,6 +41,7 @@ TAUGHT, ASKED = 41, (42, 43)  # seeds
 FULL = 230.0  # grey value of the brightest pixels in a thousand
 SAME = 0.25  # spacings: farther apart, a found column is another one
 EDGE = 2.5  # spacings from the border of an image: not asked for
+MODES, DRAWS = ("end to end", "true coordinates"), 5
 CUT_OFF = 37  # px: 4.1 Å, twelve neighbours
 PLAIN = Recipe(stages=(DetectStage(), RefineStage()))
 Table = pd.DataFrame
@@ -129,19 +132,6 @@ def with_changes(table: Table, what: str, scale: float, rng: np.random.Generator
     return table
 
 
-def asked(cache: Path, mode: str) -> Iterator[tuple[str, Measured, Table]]:
-    """Changes with the table that is asked for, whose `truth` and `of` tell what is what."""
-    for what in (*changes.IMAGE, *changes.TABLE):
-        of = what if what in changes.IMAGE else "none"
-        for seed in ASKED:
-            if not at(cache, seed, of).is_file():
-                print(f"{of}, seed {seed}: not measured, left out", flush=True)
-                continue
-            made = kept(cache, seed, of)
-            table = named(made, mode)
-            yield what, made, with_changes(table, what, made.scale, np.random.default_rng(seed))
-
-
 def named(made: Measured, mode: str) -> Table:
     """The table of a frame, with `of`, the number of the true column, and `truth`."""
     if mode == "true coordinates":
@@ -176,33 +166,68 @@ def f1_of(made: Measured, table: Table, said: np.ndarray, dropped: bool) -> dict
     return scores
 
 
-def run(cache: Path, shots: int, seconds: float) -> Table:
-    """Scores of both, in both modes, for every change."""
-    rows = []
-    for mode in ("end to end", "true coordinates"):
-        first = kept(cache, TAUGHT, "none")
-        base = named(first, mode)
-        taught = []
-        for draw in range(5):
-            examples = fewshot.examples_of(base, shots, draw)
-            marks = examples[["frame", "atom"]].assign(label=examples["truth"])
-            taught.append(("taught", draw, teach(base, marks)))
-        marked = base.index[base["truth"].notna()].to_numpy()
-        labels, kind = np.unique(base["truth"][marked].astype(str), return_inverse=True)
-        place = base[["x_px", "y_px"]].to_numpy()
-        options = {"seconds": seconds, "seed": 0}
+class Taught(NamedTuple):
+    """What was taught in one mode: our classifiers, and the published network with its labels."""
+
+    ours: list[Classifier]
+    net: published.PublishedNet
+    labels: np.ndarray
+
+
+def taught(cache: Path, mode: str, shots: int, seconds: float) -> Taught:
+    first = kept(cache, TAUGHT, "none")
+    base = named(first, mode)
+    ours = []
+    for draw in range(DRAWS):
+        examples = fewshot.examples_of(base, shots, draw)
+        ours.append(teach(base, examples[["frame", "atom"]].assign(label=examples["truth"])))
+    marked = base.index[base["truth"].notna()].to_numpy()
+    labels, kind = np.unique(base["truth"][marked].astype(str), return_inverse=True)
+    path = cache / f"published-{mode.replace(' ', '-')}-{seconds:.0f}.pt"
+    if path.is_file():
+        net = published.PublishedNet(len(labels))
+        net.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        place, options = base[["x_px", "y_px"]].to_numpy(), {"seconds": seconds, "seed": 0}
         net = published.taught(first.image, place, marked, kind, CUT_OFF, **options)
-        for what, made, table in asked(cache, mode):
-            found = [(w, d, classify(table, c)["structure"].to_numpy()) for w, d, c in taught]
-            xy = table[["x_px", "y_px"]].to_numpy()
-            found.append(
-                ("published EGNN", 0, labels[published.answers(net, made.image, xy, CUT_OFF)])
-            )
-            for way, draw, said in found:
-                scores = f1_of(made, table, said, what.startswith("dropped"))
-                rows += [(mode, what, way, draw, name, f) for name, f in scores.items()]
-            print(mode, what, flush=True)
-    return pd.DataFrame(rows, columns=["mode", "change", "way", "draw", "class", "f1"])
+        torch.save(net.state_dict(), path)
+    return Taught(ours, net, labels)
+
+
+def scored(cache: Path, seed: int, what: str, mode: str, by: Taught) -> list[tuple]:
+    """Rows of one frame and change: way, draw, class, F1."""
+    made = kept(cache, seed, what if what in changes.IMAGE else "none")
+    table = with_changes(named(made, mode), what, made.scale, np.random.default_rng(seed))
+    found = [
+        ("taught", d, classify(table, c)["structure"].to_numpy()) for d, c in enumerate(by.ours)
+    ]
+    xy = table[["x_px", "y_px"]].to_numpy()
+    theirs = by.labels[published.answers(by.net, made.image, xy, CUT_OFF)]
+    rows = []
+    for way, draw, said in [*found, ("published EGNN", 0, theirs)]:
+        scores = f1_of(made, table, said, what.startswith("dropped"))
+        rows += [(mode, seed, what, way, draw, name, f) for name, f in scores.items()]
+    return rows
+
+
+def run(options: argparse.Namespace) -> Table:
+    """Add to the CSV what is not there of frames that are measured."""
+    names = ["mode", "seed", "change", "way", "draw", "class", "f1"]
+    path = options.csv
+    done = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=names)
+    seen = set(done[["mode", "seed", "change"]].itertuples(index=False, name=None))
+    by = {m: taught(options.cache, m, options.shots, options.seconds) for m in MODES}
+    for seed in ASKED:
+        for what in (*changes.IMAGE, *changes.TABLE):
+            of = what if what in changes.IMAGE else "none"
+            for mode in MODES:
+                if (mode, seed, what) in seen or not at(options.cache, seed, of).is_file():
+                    continue
+                rows = pd.DataFrame(scored(options.cache, seed, what, mode, by[mode]))
+                rows.columns = names
+                rows.to_csv(path, mode="a", header=not path.is_file(), index=False)
+                print(mode, seed, what, flush=True)
+    return pd.read_csv(path)
 
 
 def main() -> None:
@@ -211,13 +236,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--shots", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=60, help="training of the published one")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="training of the published one (CPU)"
+    )
     options = parser.parse_args()
     if options.measure:
         return measure(options.cache)
-    found = run(options.cache, options.shots, options.seconds)
-    if options.csv:
-        found.to_csv(options.csv, index=False)
+    found = run(options)
     by = found.groupby(["mode", "change", "way", "class"], sort=False)["f1"].mean()
     print(by.unstack(["way", "class"]).round(3).to_string())
     return None
