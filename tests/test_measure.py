@@ -365,7 +365,7 @@ def test_atoms_without_a_phase_share_that_of_their_neighbours() -> None:
     metal = np.zeros(len(xy), dtype=bool)
     metal[np.flatnonzero(fit_lattice(xy).sublattice == 0)] = True
     words = np.where(xy[:, 0] < SIZE / 2, "1H", "1T")
-    structure = np.where(metal, words, "")
+    structure = np.where(metal, words, "").astype(object)
     structure[middle_of(xy)] = "V_S"
     found = measure(atoms_of(xy, structure=structure), shape=(SIZE, SIZE))
     fraction = numbers(found, "phase fraction").set_index("group")["value"]
@@ -561,6 +561,16 @@ def test_poor_tables_give_empty_results(name: str, shape: tuple[int, int] | None
         assert found["lines"].empty
         assert found["segments"].empty
         assert found["borders"].empty
+
+
+def test_a_handful_of_scattered_atoms_is_no_harm() -> None:
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        xy = rng.uniform(0, 100, (int(rng.integers(4, 12)), 2))
+        table = atoms_of(xy, structure=rng.choice(["1H", "1T"], len(xy)), species="C")
+        found = measure(table)
+        assert found["grains"].empty
+        assert np.isfinite(found["borders"]["length"]).all()
 
 
 def test_atoms_without_a_position_are_left_out() -> None:

@@ -59,8 +59,11 @@ def find_borders(cells: Cells, xy: Floats, region: Ints) -> Borders:
     across = xy[atoms[:, 1]] - xy[atoms[:, 0]]
     normal = across * (cells.length[apart] / np.hypot(*across.T))[:, None]
     middle, code = cells.middle[apart], _codes(pair)
-    width = _SMOOTH * np.sqrt(np.median(cells.area[cells.area > 0])) if len(pair) else 1.0
-    length = _projected(normal, middle, code, width)
+    whole = cells.area[cells.area > 0]
+    apart_px = (
+        float(np.sqrt(np.median(whole))) if len(whole) else float(cells.length.max(initial=1))
+    )
+    length = _projected(normal, middle, code, _SMOOTH * apart_px)
     return Borders(pair, length, middle, _connected(code, cells.corner[apart]), atoms)
 
 

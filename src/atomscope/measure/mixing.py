@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from atomscope.intervals import binomial_interval
 from atomscope.lattice import Lattice
@@ -101,7 +101,7 @@ def warren_cowley(
         return
     i, j = code.reshape(-1)[shell.pairs].T
     forks = int((shell.degree * (shell.degree - 1)).sum())
-    z = float(norm.ppf(0.5 + level / 2))
+    z = float(ndtri(0.5 + level / 2))
     for a, b in combinations_with_replacement(range(len(names)), 2):
         joins = int((((i == a) & (j == b)) | ((i == b) & (j == a))).sum())
         times = 1 if a == b else 2  # ordered pairs of sites per join, halved
