@@ -15,7 +15,8 @@ from atomscope.discover.novelty import START, Floats, Ints, Tail, tail_of
 
 FALSE = 0.2  # atoms of a table that noise alone may take over the threshold
 EDGE = 0.01  # share of host atoms that an object may take in at its rim
-REACH = 2.3  # spacings over which strange atoms are one object: like sites side by side
+REACH = 2.3  # spacings within which the strangest atom is looked for: like sites side by side
+LINK = 1.8  # spacings over which strange atoms are one object: across a vacancy in a honeycomb
 PEAK = 0.6  # of the score of the strangest atom within reach
 RIM = 1.5  # spacings from them to less strange atoms that belong to it
 FAR = 2.5  # spacings from all that is strange: undisturbed host
@@ -96,7 +97,7 @@ def _parts(xy: Floats, score: Floats, clear: float, spacing: float) -> list[Ints
     if not len(core):
         return []
     tree = cKDTree(xy[core])
-    pairs = tree.query_pairs(REACH * spacing, output_type="ndarray")
+    pairs = tree.query_pairs(LINK * spacing, output_type="ndarray")
     links = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(core), len(core)))
     label = connected_components(links, directed=False)[1]
     rim = np.setdiff1d(np.arange(len(xy)), core)
