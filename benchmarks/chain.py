@@ -31,6 +31,7 @@ from atomscope import analyze
 from atomscope.classify.gates import Answer
 from atomscope.pipeline.chain import Chained, chain_of, chained
 from atomscope.recipe import NONE, load
+from atomscope.rules import name_defects
 from atomscope.simulate.imaging import render, scan_jitter
 from atomscope.train.mosaics import strength
 from atomscope.types import Image
@@ -40,6 +41,7 @@ TAIL, BACKGROUND, LINES = 0.12, 0.35, 0.25  # as in atomscope.simulate.named
 NEAR = 0.75  # Å: a found column is the true one
 STEPS = {"tmd": ("dopant", "phase", "boundary", "vacancy"),
          "graphene": ("dopant", "boundary", "vacancy")}  # fmt: skip
+WORDS = ("dopant", "phase", "boundary", "vacancy")  # columns of the truth
 BINS = 15
 
 
@@ -102,14 +104,14 @@ def one(chain: str, seed: int, table: pd.DataFrame, dose: float | None) -> dict[
     truth = truth_of(table, chain)
     plan = load(f"{chain}-chain")
     if dose is None:
-        atoms = worlds.measured(table, seed).drop(columns=[*STEPS[chain]], errors="ignore")
-        atoms["defect"] = pd.array([pd.NA] * len(atoms), dtype="Int64")
-        found = chained(atoms, pd.DataFrame({"frame": [], "defect": [], "name": [], "p": []}),
-                        chain_of(plan))  # fmt: skip
+        atoms = worlds.measured(table, seed).drop(columns=["species", *WORDS]).assign(p=1.0)
+        shape = tuple(int(n) + 1 for n in atoms[["y_px", "x_px"]].max())
+        named = name_defects(atoms, host="graphene" if chain == "graphene" else None, shape=shape)
+        found = chained(named.atoms, named.defects, chain_of(plan))
         match = np.arange(len(table))
     else:
         result = analyze(image_of(table, dose, seed), recipe=plan)
-        found = chained(result.atoms, result.defects, chain_of(plan))
+        found = chained(result.atoms, result.defects, chain_of(plan))  # with all that it says
         places = result.atoms[["x_px", "y_px"]].to_numpy() * PIXEL
         apart, match = cKDTree(table[["x", "y"]].to_numpy()).query(places)
         match[(apart > NEAR) | pd.Series(match).duplicated().to_numpy()] = -1

@@ -26,7 +26,7 @@ from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.given import SHIPPED, Shipped
 from atomscope.recipe import NONE
 
-FRAMES = {"tmd": (24, 12), "graphene": (6, 4)}  # to teach by and to calibrate on
+FRAMES = {"tmd": (24, 12), "graphene": (5, 3)}  # to teach by and to calibrate on
 
 
 @dataclass(frozen=True)
@@ -37,14 +37,16 @@ class Step:
         chain: tmd or graphene.
         column: Of the truth, the name of the step.
         among: What the truth of earlier steps is.
-        examples: Of each label and of none, in one mosaic at most.
-        near: How many of none beside something that is not.
+        examples: Of each label in one mosaic, at most.
+        few: Of none.
+        near: Of none beside something that is not.
     """
 
     chain: str
     column: str
     among: dict[str, tuple[str, ...]]
     examples: int = 20
+    few: int = 20
     near: int = 20
 
 
@@ -52,11 +54,9 @@ PLAIN = {"dopant": (NONE,)}
 STEPS = {
     "tmd-dopants": Step("tmd", "dopant", {}),
     "tmd-phases": Step("tmd", "phase", PLAIN),
-    "tmd-boundaries": Step("tmd", "boundary", PLAIN),
+    "tmd-boundaries": Step("tmd", "boundary", PLAIN, 30, 16, 12),
     "tmd-vacancies": Step("tmd", "vacancy", {**PLAIN, "boundary": (NONE,)}),
-    "graphene-dopants": Step("graphene", "dopant", {}),
-    "graphene-boundaries": Step("graphene", "boundary", PLAIN),
-    "graphene-vacancies": Step("graphene", "vacancy", {**PLAIN, "boundary": (NONE,)}),
+    "graphene-dopants": Step("graphene", "dopant", {}, 20, 40, 40),
 }
 
 
@@ -72,8 +72,8 @@ def examples_of(table: pd.DataFrame, seen: Embedded, step: Step, seed: int) -> p
     """Draw marked atoms from one mosaic."""
     rows = table[open_to(table, step.among) & seen.whole]
     parts = [
-        of.sample(min(len(of), step.examples), random_state=seed)
-        for _, of in rows.groupby(step.column)
+        of.sample(min(len(of), step.few if word == NONE else step.examples), random_state=seed)
+        for word, of in rows.groupby(step.column)
     ]
     odd = table[(table[["dopant", "boundary", "vacancy"]] != NONE).any(axis=1)]
     away = np.linalg.norm(

@@ -40,12 +40,12 @@ def graphene(rng: np.random.Generator) -> Plan:
     """Plan of two grains of graphene with point defects."""
     points = (
         *("Si@C", "Si@C", "N@C", "N@C", "N@C", "B@C", "B@C", "P@C"),
-        *["vacancy C"] * 3,
-        *["divacancy"] * 3,
-        *["Stone-Wales"] * 3,
+        *["vacancy C"] * 2,
+        *["divacancy"] * 2,
+        *["Stone-Wales"] * 2,
     )
     turn = float(rng.uniform(0, 60))
-    return Plan("graphene", (70.0, 50.0), float(rng.uniform(12, 30)), turn, 1.0, points)
+    return Plan("graphene", (64.0, 46.0), float(rng.uniform(12, 30)), turn, 1.0, points)
 
 
 def tables(

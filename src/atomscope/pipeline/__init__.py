@@ -13,22 +13,25 @@ from atomscope.errors import UsageError
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
+from atomscope.pipeline.discovered import discovered, write_found
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
+from atomscope.pipeline.statistics import file_of, measured_structures
 from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import pandas as pd
     from ase import Atoms
 
+    from atomscope.discover import Discoveries
     from atomscope.quality import Quality
     from atomscope.species import Lattices
 
@@ -50,8 +53,10 @@ class Result:
         tracks: Table of `atomscope.columns.TRACKS`; no rows where the input is one image.
         events: Table of `atomscope.columns.EVENTS`.
         steps: Table of `atomscope.columns.STEPS`; no rows where the recipe has no task chain.
+        measures: Tables of `atomscope.measure` by name; none where the recipe does not ask.
         quality: Numbers that tell where the result is weak.
         card: Run card: hashes, recipe, versions, timings, warnings.
+        discoveries: What recurs and has no name; None where it was not looked for.
     """
 
     image: Image
@@ -60,8 +65,10 @@ class Result:
     tracks: pd.DataFrame
     events: pd.DataFrame
     steps: pd.DataFrame
+    measures: dict[str, pd.DataFrame]
     quality: Quality
     card: dict[str, Any]
+    discoveries: Discoveries | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -98,8 +105,9 @@ class Result:
     def save(self, out: str | Path, *, parquet: bool = False) -> Path:
         """Write atoms.csv, structures.extxyz, overlay.png, report.html and run.json into a folder.
 
-        With defects.csv, of a task chain steps.csv, and of a movie tracks.csv and events.csv.
-        Every file is written whole or not at all; atoms.csv comes first, run.json last.
+        With defects.csv, of a task chain steps.csv, of statistics measures.csv and others, of what
+        was discovered discoveries.csv and cells, and of a movie tracks.csv and events.csv. Every
+        file is written whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
         from atomscope.plot import network, overlay
@@ -111,6 +119,9 @@ class Result:
         write_table(self.defects, out / "defects.csv")
         if len(self.steps):
             write_table(self.steps, out / "steps.csv")
+        for name, table in self.measures.items():
+            write_table(table, out / file_of(name))
+        write_found(self.discoveries, self.atoms, self.image, out)
         if self.image.n_frames > 1:
             write_table(self.tracks, out / "tracks.csv")
             write_table(self.events, out / "events.csv")
@@ -140,6 +151,8 @@ class Result:
             defects=self.defects,
             tracks=self.tracks,
             events=self.events,
+            measures=self.measures,
+            discoveries=self.discoveries,
         )
         write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
         return out
@@ -159,6 +172,7 @@ def analyze(
     material: str | None = None,
     jobs: int = 1,
     progress: Progress | None = None,
+    complete: Callable[[pd.DataFrame], object] | None = None,
 ) -> Result:
     """Analyse one micrograph or movie.
 
@@ -178,6 +192,7 @@ def analyze(
             no elements are given, and measures a pixel size that is not known.
         jobs: Frames of a movie that are worked on at the same time.
         progress: Called with (frames done, frames in all).
+        complete: Called with the table of atoms as soon as nothing changes it any more.
 
     Raises:
         InputError: The input cannot be read, or is under-sampled.
@@ -214,17 +229,21 @@ def analyze(
     atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
     spent["name"] = time.perf_counter() - started
     links = chained(atoms, defects, chain, material)
-    spent["classify"] = time.perf_counter() - started - spent["name"]
+    spent |= {"classify": time.perf_counter() - started - spent["name"]} if chain.steps else {}
     started = time.perf_counter()
     movie = followed(image, links.atoms, defects, lattices, plan)
     spent["track"] = time.perf_counter() - started
-    doubts = (*doubts, *lines, *links.warnings, *movie.warnings)
     clock.append(time.perf_counter())
     atoms, verdict = known(image, movie.atoms, detector, view)
     spent["know"] = time.perf_counter() - clock[-1]
+    if complete is not None:
+        complete(atoms)
+    measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan, spent)
+    new = discovered(image, movie.atoms, defects, lattices, plan, spent)
+    doubts = (*doubts, *lines, *links.warnings, *movie.warnings, *new.warnings)
     quality, judged = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
-    card = run_card(source, image, plan, detector, view) | {
+    card = run_card(source, image, plan, detector, view) | new.facts | {
         "zoo": zoo,
         "species": facts,
         "defects": chemistry | evidence,
@@ -235,7 +254,7 @@ def analyze(
         "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
     }
     tables = (atoms, defects, movie.tracks, movie.events, links.steps)
-    return Result(image, *tables, quality, card)
+    return Result(image, *tables, measures, quality, card, new.discoveries)
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:

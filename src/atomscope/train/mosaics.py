@@ -33,6 +33,11 @@ EXPONENT = 1.64  # of Z, at 60 to 200 mrad (Krivanek et al., Nature 464, 571 (20
 APART = 8.0  # Å between point defects, and from them to borders
 RIM = 6.0  # Å from the rim of the field
 HERE = 0.9  # Å: a column stands on a site
+BESIDE = 4.0  # Å from the atoms bonded across a boundary
+BENT = 9.0  # degrees: in a pentagon angles are 12° off, in a heptagon 9°
+REACH = 1.3  # bonds in projection
+LARGEST = 12  # atoms of a ring
+HOLE = 3.0  # Å: the twelve atoms around a vacancy of graphene
 TRIES = 100
 WIDE = ("line", "Stone-Wales", "divacancy")
 SETTLED = 5.0  # Å around a defect
@@ -177,9 +182,12 @@ def _table(sheet: Sheet, plan: Plan, wall: Floats, beside: Floats, first: int) -
             words["dopant"][row] = f"{site}dopant"
     if layer:
         words["phase"][:] = np.where(in_1t, "1T", "1H")
-    for places, word in ((wall, "grain boundary"), (beside, "phase border")):
-        if len(places):
-            words["boundary"][cKDTree(places).query(xy)[0] < HERE / 2] = word
+    if len(wall):
+        near = cKDTree(wall).query(xy)[0] < BESIDE
+        odd = _bent(xy, plan.host) if layer else _in_odd_rings(sheet, near, groups)
+        words["boundary"][near & odd] = "grain boundary"
+    if len(beside):
+        words["boundary"][cKDTree(beside).query(xy)[0] < HERE / 2] = "phase border"
     column_of = {int(i): c for c, group in enumerate(groups) for i in group}
     for defect in sheet.defects[first:]:
         of_pair = {c for c, group in enumerate(groups) if layer and host[group[0]] != metal}
@@ -191,22 +199,49 @@ def _table(sheet: Sheet, plan: Plan, wall: Floats, beside: Floats, first: int) -
     return table.iloc[inside].reset_index(drop=True)
 
 
+def _bent(xy: Floats, host: str) -> Bools:
+    """Columns (N,) that have not three neighbours at 120°, within `BENT`, in the projection."""
+    unit = material(host).atoms
+    bond = float(np.linalg.norm(unit.cell[0])) / np.sqrt(3)
+    distance, index = cKDTree(xy).query(xy, k=5)
+    near = distance[:, 1:] < REACH * bond
+    step = xy[index[:, 1:4]] - xy[:, None]
+    angle = np.sort(np.arctan2(step[..., 1], step[..., 0]), axis=1)
+    between = np.diff(np.concatenate([angle, angle[:, :1] + 2 * np.pi], axis=1), axis=1)
+    bent = np.abs(np.rad2deg(between) - 120).max(axis=1) > BENT
+    return np.asarray(bent | (near.sum(axis=1) != 3))
+
+
+def _in_odd_rings(sheet: Sheet, near: Bools, groups: list[NDArray[np.intp]]) -> Bools:
+    """Columns (N,) of one atom each that are in a ring of another size than six."""
+    odd = np.zeros(len(sheet.atoms), dtype=bool)
+    for atom in (int(groups[row][0]) for row in np.flatnonzero(near)):
+        for other in sheet.neighbours(atom):
+            ring = sheet.ring(atom, other)
+            if len(ring) != 6 and len(ring) <= LARGEST:
+                odd[ring] = True
+    return odd[[int(group[0]) for group in groups]]
+
+
 def _of_vacancy(
     defect: Defect, xy: Floats, in_1t: Bools, column_of: dict[int, int], of_pair: set[int]
 ) -> dict[int, str]:
     """Columns that belong to a vacancy, and what they are; `of_pair` are those of chalcogens."""
     rows = {column_of[i] for i in defect.atoms if i in column_of}
     if defect.name.startswith(("Stone-Wales", "divacancy")):
-        return dict.fromkeys(rows, defect.name.split()[0])
+        return dict.fromkeys(rows, "Stone-Wales" if "Wales" in defect.name else "vacancy")
     if not len(defect.empty):
         return {}
     distance, nearest = cKDTree(xy).query(defect.empty[:, :2])
     if (distance < HERE).all() and not in_1t[nearest].any():
         word = "vacancy line" if "line" in defect.name else "vacancy"
         return dict.fromkeys((int(i) for i in nearest), word)
+    if not of_pair:
+        return dict.fromkeys(
+            np.flatnonzero(cKDTree(defect.empty[:, :2]).query(xy)[0] < HOLE), "vacancy"
+        )
     # an empty site: those bonded to it, not the other atom of a pair that has parted
-    around = rows - of_pair if rows - of_pair else rows
-    return dict.fromkeys(around, "beside empty")
+    return dict.fromkeys(rows - of_pair or rows, "beside empty")
 
 
 def imaged(

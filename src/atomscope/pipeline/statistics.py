@@ -1,0 +1,48 @@
+"""Statistics of the structures that were found, where the recipe asks for them."""
+
+from __future__ import annotations
+
+import time
+
+import pandas as pd
+
+from atomscope.recipe import Recipe
+from atomscope.types import Image
+
+
+def measured_structures(
+    image: Image,
+    atoms: pd.DataFrame,
+    defects: pd.DataFrame,
+    tracks: pd.DataFrame,
+    plan: Recipe,
+    spent: dict[str, float],
+) -> dict[str, pd.DataFrame]:
+    """Return the tables of `atomscope.measure` by name; none without that stage.
+
+    Adds the seconds to `spent`.
+    """
+    stage = plan.measure
+    if stage is None:
+        return {}
+    from atomscope.measure import measure
+
+    started = time.perf_counter()
+    tables = measure(
+        atoms,
+        defects,
+        pixel_size=image.pixel_size,
+        tracks=tracks if image.n_frames > 1 else None,
+        shape=image.frame_shape,
+        times=image.times,
+        dose=stage.dose,
+        phases=stage.phases or None,
+        vacancies=stage.vacancies or None,
+    )
+    spent["measure"] = time.perf_counter() - started
+    return tables
+
+
+def file_of(name: str) -> str:
+    """Name of the file of a table: measures.csv for the numbers."""
+    return "measures.csv" if name == "numbers" else f"measures-{name}.csv"
