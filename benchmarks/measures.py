@@ -47,19 +47,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--parts", nargs="+", default=[*PARTS, "lines", "grains"])
     args = parser.parse_args()
-    rng = np.random.default_rng(args.seed)
     print(f"{args.draws} draws, nominal 0.95; in brackets the interval of the coverage\n")
-    for name, found in (
-        ("Warren-Cowley at random", alloys(rng, args.draws)),
-        ("pair correlation", scattered(rng, args.draws)),
-        ("vacancies", vacant(rng, args.draws)),
-        ("phases in a mosaic", mosaics(rng, args.draws)),
-    ):
-        print(f"### {name}\n")
-        report(found)
-    planted_lines(rng, max(args.draws // 20, 4))
-    planted_grains(rng, max(args.draws // 30, 4))
+    for name in args.parts:
+        rng = np.random.default_rng(args.seed)
+        if name in PARTS:
+            print(f"### {name}\n")
+            report(PARTS[name](rng, args.draws))
+    if "lines" in args.parts:
+        planted_lines(np.random.default_rng(args.seed), max(args.draws // 20, 4))
+    if "grains" in args.parts:
+        planted_grains(np.random.default_rng(args.seed), max(args.draws // 30, 4))
 
 
 def report(rows: list[dict[str, Any]]) -> None:
@@ -246,6 +245,8 @@ def bicrystal(rng: np.random.Generator, turn: float, jitter: float) -> Floats:
     xy = xy + rng.normal(0, jitter * SPACING, xy.shape)
     return xy[np.all((xy > -0.5) & (xy < SIZE - 0.5), axis=1)]
 
+
+PARTS = {"alloys": alloys, "scattered": scattered, "vacant": vacant, "mosaics": mosaics}
 
 if __name__ == "__main__":
     main()

@@ -248,7 +248,7 @@ def assembly(count: int, rows: list[LatticeRow], level: float = 0.95) -> Iterato
 
     Vacancies of one cluster (joined by rows) know of each other; the interval is that of a
     ratio over clusters (`ratio_interval`), or the exact binomial one of the clusters where all or
-    no vacancies count.
+    no vacancies count (times n where none does, since a cluster that did would have so many).
 
     Args:
         count: Number of vacancies of a frame.
@@ -269,8 +269,8 @@ def assembly(count: int, rows: list[LatticeRow], level: float = 0.95) -> Iterato
         share = float(inside.sum() / size.sum())
         low, high = ratio_interval(inside, size, level)
         if share in (0.0, 1.0) or len(clusters) < 2:
-            whole = round(share * len(clusters))
-            low, high = binomial_interval(whole, len(clusters), level)
+            low, high = binomial_interval(round(share * len(clusters)), len(clusters), level)
+            high *= n if share == 0 else 1  # one cluster more would be a row of n
         yield {
             "quantity": "share in lines",
             "at": n,
