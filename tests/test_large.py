@@ -145,3 +145,15 @@ def test_conform_keeps_values_and_owns_its_memory() -> None:
     done.loc[0, "y_px"] = 9.0
     assert table["own"][0] == "a"
     assert table["y_px"][0] == 1
+
+
+def test_the_table_that_is_complete_is_the_one_of_the_result() -> None:
+    import atomscope
+
+    rng = np.random.default_rng(8)
+    y, x = np.mgrid[:128, :128]
+    lattice = np.cos(2 * np.pi * x / 9) + np.cos(2 * np.pi * y / 9)
+    seen: list[pd.DataFrame] = []
+    result = atomscope.analyze(lattice + rng.normal(0, 0.1, x.shape), complete=seen.append)
+    assert len(seen) == 1
+    pd.testing.assert_frame_equal(seen[0], result.atoms)

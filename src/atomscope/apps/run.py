@@ -89,7 +89,7 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
     from atomscope.io.write import plain
 
     started = time.perf_counter()
-    result = _analysed(path, plan, options)
+    result = _analysed(path, folder, plan, options)
     try:
         result.save(folder, parquet=options.parquet)
     except OSError as error:
@@ -116,7 +116,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
     }
 
 
-def _analysed(path: Path, plan: Recipe, options: Options) -> Result:
+def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Result:
+    from atomscope.io.write import write_table
     from atomscope.pipeline import analyze
 
     try:
@@ -130,6 +131,8 @@ def _analysed(path: Path, plan: Recipe, options: Options) -> Result:
                 frames=_range(options.frames),
                 jobs=options.jobs,
                 progress=progress,
+                # The first result: statistics, pictures and the report take as long again.
+                complete=lambda atoms: write_table(atoms, folder / "atoms.csv"),
             )
     except OSError as error:
         raise InputError(

@@ -88,8 +88,11 @@ def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
     if len(near) > _CHUNK:
         parts = range(0, len(near), _CHUNK)
         found = [around(xy, crystal, near[i : i + _CHUNK], known[i : i + _CHUNK]) for i in parts]
-        fields = zip(*((f.origin, f.middle, f.vectors) for f in found), strict=True)
-        return Local(*(np.concatenate(field) for field in fields))
+        return Local(
+            np.concatenate([f.origin for f in found]),
+            np.concatenate([f.middle for f in found]),
+            np.concatenate([f.vectors for f in found]),
+        )
     share, site = known.astype(np.float64), crystal.site[near]
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
     fields = [

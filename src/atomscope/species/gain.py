@@ -77,5 +77,6 @@ def _scale(square: Floats) -> float:
     """Scale of squared residuals under Student's t, by fixed-point iteration."""
     spread = max(float(np.median(square)), 1e-12)
     for _ in range(20):
-        spread = max(float(np.mean((_TAIL + 1) * square / (_TAIL + square / spread))), 1e-12)
+        share = square / (_TAIL * spread + square)
+        spread = max((_TAIL + 1) * spread * float(share.mean()), 1e-12)
     return spread
