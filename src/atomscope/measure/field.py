@@ -17,6 +17,7 @@ from atomscope.rules.findings import Floats
 from atomscope.track.motion import nearest_spacing
 
 Shape = tuple[int, int]
+_CLOSER = 0.7  # of the distance of neighbours
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,10 +103,21 @@ def fields(
     table = table[np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
     found = []
     for number, rows in table.groupby("frame", sort=True):
-        lattice = fit_lattice(rows[["x_px", "y_px"]].to_numpy(float))
+        lattice = _plausible(rows[["x_px", "y_px"]].to_numpy(float))
         numbered = rows.reset_index(drop=True)
         found.append(Field(int(str(number)), numbered, lattice, shape, pixel_size))
     return found
+
+
+def _plausible(xy: Floats) -> Lattice | None:
+    """Lattice of the positions; None where its sites stand closer than the atoms do.
+
+    Of two grains as large as each other one lattice may be fitted, with sites for both.
+    """
+    lattice = fit_lattice(xy)
+    if lattice is None or lattice.spacing < _CLOSER * nearest_spacing(xy):
+        return None
+    return lattice
 
 
 def _in_px(atoms: pd.DataFrame, pixel_size: float | None) -> tuple[pd.DataFrame, float | None]:
