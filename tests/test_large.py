@@ -13,6 +13,8 @@ from atomscope.knowing import local
 from atomscope.lattice import empty_sites, fit_lattice, grow
 from atomscope.models.normalise import normalise
 from atomscope.refine import refine
+from atomscope.refine.start import Start
+from atomscope.refine.tiles import cut
 from atomscope.sampling import Resampling, resample
 
 
@@ -157,3 +159,11 @@ def test_the_table_that_is_complete_is_the_one_of_the_result() -> None:
     result = atomscope.analyze(lattice + rng.normal(0, 0.1, x.shape), complete=seen.append)
     assert len(seen) == 1
     pd.testing.assert_frame_equal(seen[0], result.atoms)
+
+
+def test_few_columns_in_a_large_frame_make_no_huge_tiles() -> None:
+    xy = np.array([[100.0, 100.0], [3000.0, 200.0], [150.0, 2900.0], [2950.0, 3050.0]])
+    start = Start(xy, np.full(4, 16.0), 2.0, np.ones(4))
+    tiles = list(cut((3072, 3072), start))
+    assert sorted(i for tile in tiles for i in tile.members[tile.core]) == [0, 1, 2, 3]
+    assert max((t.box[1] - t.box[0]) * (t.box[3] - t.box[2]) for t in tiles) < 1700**2

@@ -12,6 +12,7 @@ from atomscope.refine.windows import Bools, Floats, Ints, X, Y
 
 _COLUMNS_PER_TILE = 2500
 _NODES_PER_EDGE = 160
+_LARGE, _WIDEST = 1 << 22, 1536  # pixels of a frame from which on few columns make no wider tiles
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ def cut(shape: tuple[int, ...], start: Start) -> Iterator[Tile]:
     height, width = shape[0], shape[1]
     density = max(len(start.xy) / (height * width), 1e-9)
     edge = max(min(np.sqrt(_COLUMNS_PER_TILE / density), _NODES_PER_EDGE * 8 * start.width), 32.0)
+    if height * width > _LARGE:
+        edge = min(edge, _WIDEST)
     rows, columns = (max(1, round(length / edge)) for length in (height, width))
     margin = int(np.ceil(max(14 * start.width, 2 * float(np.median(start.nearest)))))
     ix = np.minimum((start.xy[:, X] * columns / width).astype(np.int64), columns - 1)
