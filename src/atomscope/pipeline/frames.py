@@ -6,26 +6,30 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.models.store import Model
+from atomscope.pipeline.tails import tail_of, without
 from atomscope.recipe import Recipe
-from atomscope.refine.tails import Tail, excess, heavy_of, instead, measure_tail, tails
+from atomscope.refine.tails import Tail, excess, heavy_of, instead
 from atomscope.types import FloatArray, Image
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Progress = Callable[[int, int], None]
 WEAK = 0.05  # least probability of a candidate that the lattice may bring back
 _LOOKS = 3  # more at a frame with heavy atoms: what they feigned has a say in the first ones
 _BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, tails being off
+FAINT_SHIFT = 0.2  # spacings: largest move of columns that noise hides
+_FITTED, _ITSELF = 7.0, 0.3  # spacings around a place that is fitted again
+_DIM = 0.45  # of the usual brightness
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
 
 
@@ -42,8 +46,6 @@ def all_frames(
     Returns:
         The atoms; candidates below the recipe's least probability; seconds of each stage.
     """
-    import pandas as pd
-
     spent = {"detect": 0.0, "refine": 0.0}
     tables, candidates = [], []
     for index, done in enumerate(_work(image, plan, detector, view, jobs)):
@@ -75,14 +77,14 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
         done = _looked(frame, plan, detector, view)
         before: Tail | None = None
         for _ in range(_LOOKS):
-            tail = tail_of(frame, done.atoms, view)
+            tail = tail_of(frame, done.atoms, plan, view)
             if tail is None or tail.near(before):
                 break
             clean, before = without(tail, frame, done.atoms), tail
-            now = _looked(clean, plan, detector, view, heavy_of(done.atoms, _BRIGHTEST))
-            spent = (done.detect_s + now.detect_s, done.refine_s + now.refine_s)
-            atoms = _settled(clean, now.atoms, plan, view)
-            done = _Done(atoms, now.weak, *spent)
+            heavy = heavy_of(done.atoms, _BRIGHTEST)
+            done = _looked_again(clean, done, heavy, plan, detector, view)
+            if len(heavy) == 0:
+                break
         return done
 
     if jobs <= 1 or image.n_frames == 1:
@@ -115,27 +117,79 @@ def _looked(
     return _Done(table, weak, detected - started, time.perf_counter() - detected)
 
 
+def _looked_again(
+    clean: FloatArray,
+    before: _Done,
+    heavy: pd.DataFrame,
+    plan: Recipe,
+    detector: Model,
+    view: View,
+) -> _Done:
+    """Detect and refine without tails; where no atom is very bright what was found stays."""
+    if len(heavy):
+        now = _looked(clean, plan, detector, view, heavy)
+        atoms = _settled(clean, now.atoms, plan, view)
+        spent = (before.detect_s + now.detect_s, before.refine_s + now.refine_s)
+        return _Done(atoms, now.weak, *spent)
+    started = time.perf_counter()
+    atoms = numbered(refined(clean, before.atoms, usable(clean), plan, view))
+    return replace(before, atoms=atoms, refine_s=before.refine_s + time.perf_counter() - started)
+
+
 def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -> pd.DataFrame:
-    """Fit again, from where the others are, if columns beside heavy ones did not come to rest."""
-    if plan.refine is None or not atoms["flags"].astype(str).str.contains("unrefined").any():
+    """Fit again what did not come to rest beside heavy columns, with its neighbourhood alone.
+
+    The fit of a whole frame ends when nearly all of its columns are at rest. What is dim and does
+    not come to rest even so is left of the light of a heavy column.
+    """
+    rough = atoms["flags"].astype(str).str.contains("unrefined").to_numpy()
+    if plan.refine is None or not rough.any() or len(atoms) < 2:
         return atoms
-    return numbered(refined(frame, atoms, usable(frame), plan, view))
+    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    spacing = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    fitted = fitted_around(frame, atoms, xy[rough], spacing, plan, view, kept=_ITSELF)
+    bright = fitted["intensity"].to_numpy(float)
+    rough = fitted["flags"].astype(str).str.contains("unrefined").to_numpy()
+    return numbered(fitted[~(rough & (bright < _DIM * np.nanmedian(bright)))])
 
 
-def without_tails(frame: FloatArray, atoms: pd.DataFrame, view: View) -> FloatArray:
-    """Return the frame without the tails of heavy atoms, or itself where none are seen."""
-    tail = tail_of(frame, atoms, view)
-    return frame if tail is None else without(tail, frame, atoms)
+def fitted_around(
+    frame: FloatArray,
+    atoms: pd.DataFrame,
+    places: NDArray[np.float64],
+    spacing: float,
+    plan: Recipe,
+    view: View,
+    *,
+    kept: float = 3.5,
+) -> pd.DataFrame:
+    """Fit the atoms of a frame around some places again, and number all anew.
+
+    A wider neighbourhood is fitted than the one that is kept (in spacings): at its rim neighbours
+    are missing. All have one width there: few columns tell too little of how widths differ.
+    """
+    if plan.refine is not None:
+        alike = plan.refine.model_copy(update={"width": "shared"})
+        plan = plan.model_copy(
+            update={"stages": tuple(alike if s.stage == "refine" else s for s in plan.stages)}
+        )
+    table = numbered(atoms)
+    away = cKDTree(places).query(table[["x_px", "y_px"]].to_numpy(float))[0] / spacing
+    fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
+    inner = fitted["atom"].isin(table["atom"][away < kept])
+    rows = pd.concat([table[away >= kept], fitted[inner]])
+    return numbered(rows.sort_values("atom", kind="stable"))
 
 
-def without(tail: Tail, frame: FloatArray, atoms: pd.DataFrame) -> FloatArray:
-    """Return the frame without a tail."""
-    return np.asarray(frame - tails(atoms, tail, (frame.shape[0], frame.shape[1])))
-
-
-def tail_of(frame: FloatArray, atoms: pd.DataFrame, view: View) -> Tail | None:
-    """Tail of the columns of a lattice of bright atoms, or None."""
-    return None if view.dark or not view.lattice else measure_tail(frame, atoms)
+def faintness(image: Image, view: View) -> tuple[str, ...]:
+    """Say what an averaged lattice is worth."""
+    if not view.faint:
+        return ()
+    return (
+        f"{image.name}: noise hides the single columns, so that what repeats was averaged: sites "
+        "are where the lattice has them, vacancies and foreign atoms may be missed; record more "
+        "electrons to see them.",
+    )
 
 
 def refined(
@@ -147,6 +201,9 @@ def refined(
     from atomscope.refine import RefineOptions, hold, refine
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
+    if view.faint:  # a column of a few electrons has no width of its own, and cannot lead far
+        least = min(FAINT_SHIFT, options.max_shift)
+        options = options.model_copy(update={"width": "shared", "max_shift": least})
     fitted = refine(frame, table, options=options, mask=good, dark=view.dark)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)

@@ -5,23 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
-from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
-from atomscope.pipeline.frames import numbered, refined, without_tails
+from atomscope.pipeline.frames import fitted_around, numbered
+from atomscope.pipeline.tails import without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
 from atomscope.rules.joint import reconcile, too_dim, was_recalled
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
-
-_FITTED, _KEPT = 7.0, 3.5  # spacings around a change
 
 
 @dataclass
@@ -61,7 +57,7 @@ def reconciled(
         The atoms, the lattices, and the evidence.
     """
     evidence = Evidence()
-    if plan.naming is None or not plan.naming.joint or not view.lattice:
+    if plan.naming is None or not plan.naming.joint or not view.lattice or view.faint:
         return atoms, lattices, evidence.to_dict()
     weak_of = dict(list(weak.groupby("frame")))
     tables: list[pd.DataFrame] = []
@@ -78,7 +74,9 @@ def reconciled(
         dim = too_dim(table, fitted.get(index))
         gone = pd.concat([joint.vetoed, table[dim]])
         if dim.any():
-            table = numbered(table[~dim])
+            table, out = numbered(table[~dim]), table[dim]
+            if lattice is not None and was_recalled(out).any():  # others were fitted beside it
+                table = _again(image, index, table, out, lattice.spacing, plan, view)
             fitted |= fit_lattices(table)
         evidence.add(gone, table)
         tables.append(table)
@@ -96,23 +94,12 @@ def _again(
     plan: Recipe,
     view: View,
 ) -> pd.DataFrame:
-    """Fit the atoms around those that came or went again, and number all anew.
-
-    A wider neighbourhood is fitted than the one that is kept: at its rim neighbours are missing.
-    """
+    """Fit the atoms around those that came or went again, and number all anew."""
     frame = image.frame(index)
-    table = table.assign(atom=range(len(table)))
-    xy = table[["x_px", "y_px"]].to_numpy(float)
-    away = cKDTree(changed[["x_px", "y_px"]].to_numpy(float)).query(xy)[0] / spacing
-    clean = without_tails(frame, table, view)
-    fitted = refined(clean, table[away < _FITTED], usable(frame), plan, view)
-    back = table["atom"][was_recalled(table)]
-    words = fitted["flags"].astype(str).to_numpy(object)
-    marked = [f"{word} recalled".strip() for word in words]
-    fitted["flags"] = np.where(fitted["atom"].isin(back), marked, words)
-    inner = fitted["atom"].isin(table["atom"][away < _KEPT])
-    rows = pd.concat([table[away >= _KEPT], fitted[inner]])
-    return numbered(rows.sort_values("atom", kind="stable")).assign(frame=index)
+    places = changed[["x_px", "y_px"]].to_numpy(float)
+    clean = without_tails(frame, table, plan, view)
+    fitted = fitted_around(clean, table, places, spacing, plan, view)
+    return fitted.assign(frame=index)
 
 
 def named(

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from scipy.optimize import least_squares
 from scipy.spatial import cKDTree
 
 from atomscope.refine.windows import Floats, Ints
@@ -29,12 +28,12 @@ _CORE = 1.7  # widths: nothing can be told apart that near to a heavy column
 _SHOWN = 6  # heavy columns that are looked at
 _REACH = 8.0  # widths around them
 _AROUND = 1.8  # columns are fitted in a patch that many times as wide
-_SAME = 0.1  # in logarithms
+_SAME = 0.05  # in logarithms
 _LEAST_HEIGHT = 0.02
-_CLEAR = 50.0  # least gain in χ² for two parameters
+_CLEAR = 20.0  # least gain in χ² for three parameters
 _START = (0.0, 0.1, float(np.log(2.3)))  # log of the width over the usual one, height, log of ratio
 _LOWEST, _HIGHEST = (-0.3, 0.0, float(np.log(1.5))), (0.3, 0.6, float(np.log(4.0)))
-_RATIO, _RATIO_ERROR = float(np.log(2.5)), 0.3  # what tails are like, where heavy atoms say little
+_RATIO, _RATIO_ERROR = float(np.log(2.5)), 0.2  # what tails are like, where heavy atoms say little
 
 
 @dataclass(frozen=True)
@@ -72,25 +71,36 @@ class _Patch:
     weight: Floats
 
 
-def measure_tail(frame: FloatArray, atoms: pd.DataFrame) -> Tail | None:
+def measure_tail(
+    frame: FloatArray, atoms: pd.DataFrame, others: Floats | None = None
+) -> Tail | None:
     """Measure the tails of columns around those that are far brighter than the lattice.
 
     Args:
         frame: Bright columns, shape (y, x).
         atoms: Refined columns of it.
+        others: Places (M, 2) in px to look at where no column is that bright: the tails of a
+            lattice of bright and dim columns show where one is exchanged or missing.
 
     Returns:
-        The tail; None where no column is bright enough to show one.
+        The tail; None where nothing shows one.
     """
     fitted = atoms[np.isfinite(atoms["intensity_err"].to_numpy(float))]
     if len(fitted) < 2 * _SHOWN:
         return None
-    heavy = _heavy(fitted)
-    if not 0 < len(heavy) <= max(2, _MANY * len(fitted)):
+    places = _heavy(fitted)
+    if len(places) > max(2, _MANY * len(fitted)):
+        return None
+    places = places[:_SHOWN]
+    if len(places) == 0 and others is not None:
+        places = others
+    if len(places) == 0:
         return None
     usual = float(fitted["width"].median())
-    patches = [_patch(frame, atoms, place, usual) for place in heavy[:_SHOWN]]
+    patches = [_patch(frame, atoms, place, usual) for place in places]
     none = _left(np.array([0.0, 0.0, _RATIO]), patches, usual)
+    from scipy.optimize import least_squares  # slow to import, and tails are rare
+
     fit = least_squares(_left, _START, args=(patches, usual), bounds=(_LOWEST, _HIGHEST))
     shift, height, ratio = fit.x
     noise = 2 * fit.cost / max(len(none) - fit.x.size, 1)

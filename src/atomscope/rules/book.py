@@ -93,7 +93,8 @@ class Book(BaseModel):
         sense: What shows a defect: 'rings' of bonds, or 'sites' of the lattice.
         ring: Size of the rings of the host.
         coordination: Bonds of an atom of the host.
-        bonds: Longest bonds in Å by pair of elements; others by covalent radii.
+        bonds: Longest bonds in Å by pair of elements, or the name of such a set in
+            `graph.rules`; others by covalent radii.
         labels: What the classes of a model of the zoo stand for, as words of `columns` and
             `roles`, where species are unknown.
         roles: Further words for sets of species, to be used in patterns.
@@ -108,7 +109,7 @@ class Book(BaseModel):
     sense: Literal["rings", "sites"]
     ring: int = Field(6, ge=3, le=12)
     coordination: int = Field(3, ge=1, le=12)
-    bonds: dict[str, float] = {}
+    bonds: dict[str, float] | Literal["graphene", "chalcogenide", "radii"] = {}
     roles: dict[str, tuple[str, ...]] = {}
     labels: dict[str, str] = {}
     rules: tuple[Rule, ...]

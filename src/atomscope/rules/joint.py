@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import conform
 from atomscope.lattice import Lattice, empty_sites
 from atomscope.rules.findings import Bools, Floats
 
@@ -20,7 +21,9 @@ TOO_NEAR = 0.6  # spacings between neighbours: no two atoms of one kind stand so
 _ON_SITE = 0.35  # spacings: a candidate so near to an empty site is the atom of it
 _TAKEN = 100.0  # odds for a site of a host to be taken: one vacancy in a hundred is a bad crystal
 _LEAST = 0.5
+_BROAD, _BRIGHT = 1.1, 1.8  # times the usual: a column that may be several
 _SHOWN, _TRACE = 0.45, 0.07  # of the brightness of a sublattice; vanadium shows 0.15 of tungsten
+_LIGHTEST = 0.2  # of the weakest sublattice: lithium shows 0.3 of carbon
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def reconcile(
     xy = rows[["x_px", "y_px"]].to_numpy(float)
     out = _intruders(rows, xy, lattice)
     back = _missed(rows[~out], weak, lattice, xy, shape)
+    back = pd.concat([back, _hidden(rows[~out], back, lattice, xy, shape)])
     kept = rows[~out]
     number = int(rows["atom"].max()) + 1
     back = back.assign(atom=np.arange(number, number + len(back)))
@@ -100,13 +104,40 @@ def _missed(
     return back.assign(p=posterior(back["p"].to_numpy(float)), flags="recalled")
 
 
+def _hidden(
+    rows: pd.DataFrame, back: pd.DataFrame, lattice: Lattice, xy: Floats, shape: tuple[int, int]
+) -> pd.DataFrame:
+    """Sites beside a bright and broad atom: it may stand on top of theirs, as one with them.
+
+    Whether there are atoms the fit tells (`too_dim`).
+    """
+    bright, width = _signal(rows), rows["width"].to_numpy(float)
+    member = lattice.member
+    if not member.any():
+        return rows.iloc[:0]
+    broad = (width > _BROAD * np.nanmedian(width)) & (
+        bright > _BRIGHT * np.nanmedian(_signal(rows))
+    )
+    sites = empty_sites(lattice, xy, shape)
+    if not broad.any() or len(sites) == 0:
+        return rows.iloc[:0]
+    own = rows[["x_px", "y_px"]].to_numpy(float)
+    near = cKDTree(own[broad]).query(sites)[0] < TOO_NEAR * lattice.spacing
+    taken = back[["x_px", "y_px"]].to_numpy(float)
+    if len(taken):
+        near &= cKDTree(taken).query(sites)[0] > _ON_SITE * lattice.spacing
+    found = conform(pd.DataFrame(sites[near], columns=["x_px", "y_px"]))
+    p = posterior(np.full(len(found), _LEAST))
+    return found.assign(frame=rows["frame"].iloc[0], p=p, flags="recalled")
+
+
 def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     """Atoms whose fit holds too little brightness for their sublattice, shape (N,).
 
     A network that knows lattices sees a little of an atom on every site. What was brought back must
     show at least `_SHOWN` of what others on its sublattice do, and the detector's own atoms
-    `_TRACE` of it, unless it may be more within five standard errors. Atoms of no site are
-    compared with the weakest sublattice.
+    `_TRACE` of it and `_LIGHTEST` of the weakest one, unless it may be more within five standard
+    errors. Atoms of no site are compared with the weakest sublattice.
 
     Args:
         rows: Refined atoms of one frame; 'recalled' in flags marks those brought back.
@@ -123,7 +154,8 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
         return recalled
     typical = np.where(lattice.member, of_site[lattice.sublattice], np.nanmin(of_site))
     dark = ~(bright >= _SHOWN * typical)
-    trace = (bright < _TRACE * typical) & ~(typical - bright <= 5 * error)
+    least = np.maximum(_TRACE * typical, _LIGHTEST * np.nanmin(of_site))
+    trace = (bright < least) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
 
 

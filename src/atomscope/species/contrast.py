@@ -17,7 +17,7 @@ import numpy as np
 
 from atomscope.formula import Formula
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, normalised, reweighted
-from atomscope.species.strays import odd_ones, with_strays
+from atomscope.species.strays import FEW, odd_ones, with_strays
 
 EXPONENT = 1.64  # Krivanek et al., Nature 464, 571 (2010), 60 to 200 mrad
 _EXPONENT_ERROR = 0.15  # other detector angles
@@ -31,8 +31,7 @@ _JITTER = 0.005  # but for so much
 _ABSENT, _ABSENT_FORMULA, _NAMELESS, _NAMELESS_SHARE = np.log(20.0), np.log(2.0), np.log(10.0), 12.0
 _ELSEWHERE = 12.0  # against a commonest column that is not of the host, where the host is known
 _PART = 0.15  # of the atoms: fewer are no sublattice of their own
-_RARE = 0.002  # share that is expected of a formula without a class,
-_FEW = 0.02  # or with one that holds less than this, whatever their sublattice
+_RARE = 0.002  # share that is expected of a formula without a class of the host, on any sublattice
 _OWN = 0.9  # chance that an atom is what is named for want of a class, and not out of place
 _SOME = 0.5  # atoms
 _CLOSE = 8.0  # in log odds: namings farther below the best are dropped
@@ -259,7 +258,7 @@ def _columns(which: Ints, count: int) -> list[int]:
 def _probabilities(data: Data, mixture: Mixture, which: Ints, count: int) -> Floats:
     """Probability of each formula for each atom, under one naming, shape (N, E)."""
     expected = np.zeros(len(mixture.mean) + 1)
-    rare = mixture.posterior(data)[:, :-1].mean(axis=0) < _FEW
+    rare = mixture.posterior(data)[:, :-1].mean(axis=0) < FEW
     expected[:-1][rare] = _RARE * len(data.y) / data.groups
     return mixture.judged_by_others(data, expected)[:, _columns(which, count)]
 

@@ -20,8 +20,8 @@ from atomscope.species.levels import Levels, find_levels
 from atomscope.species.mixture import Floats, Ints
 
 _FEWEST = 5  # atoms with an intensity, without which nothing is said
-_RIM = 1.2  # spacings from the border of the frame
-_RIM_ERROR = 0.12  # of the intensity: what they lose, measured on simulated layers
+_RIM, _INNER = 1.2, 2.2  # spacings from the border of the frame
+_RIM_ERROR = 0.12  # of the intensity: what they lose within the first, none beyond the second
 _HEAVY = 10.0  # times the median: atoms whose tails reach
 _FAR = 6.5  # spacings, with
 _HALO = 0.003  # of their intensity; of W and Pt in simulated graphene
@@ -129,8 +129,9 @@ def _doubted(table: pd.DataFrame, lattices: Lattices, shape: tuple[int, int] | N
     for frame, lattice in lattices.items():
         if lattice is None:
             continue
-        rim = (frames == frame) & (inside < _RIM * lattice.spacing)
-        error[rim] = np.hypot(error[rim], _RIM_ERROR * bright[rim])
+        away = (_INNER - inside / lattice.spacing) / (_INNER - _RIM)
+        rim = np.where(frames == frame, np.clip(away, 0.0, 1.0), 0.0)
+        error = np.hypot(error, _RIM_ERROR * rim * bright)
         here = np.flatnonzero(frames == frame)
         heavy = here[bright[here] > _HEAVY * np.nanmedian(bright[here])]
         if len(heavy):

@@ -9,13 +9,22 @@ import numpy as np
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, reweighted
 
 SEEN = 3.0  # standard errors: an atom with less may be none, and speaks for no element
-_APART = 3.0  # standard deviations between neighbours of two classes
+FEW = 0.02  # share of the atoms that makes a class of the host
+_RIM = 2.5  # standard deviations
+_APART = 2.5  # standard deviations between neighbours of two classes
 _MOST = 4  # such classes; more are no strays
 
 
 def odd_ones(data: Data, mixture: Mixture) -> Data:
-    """Return the atoms that are of none of the classes."""
-    odd = mixture.posterior(data)[:, -1] > 0.5
+    """Return the atoms that are of none of the classes, or at the rim of a small one.
+
+    Among the many atoms of a host some lie far out by chance; among a few foreign ones none does.
+    """
+    share = mixture.posterior(data)
+    best = share.argmax(axis=1)
+    square = np.concatenate([mixture.distance(data)[0], np.full((len(best), 1), np.inf)], axis=1)
+    small = np.append(share[:, :-1].mean(axis=0) < FEW, True)
+    odd = small[best] & (square[np.arange(len(best)), best] > _RIM**2)
     return data.take(odd & (data.y > SEEN * data.error))
 
 
