@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 
@@ -51,6 +52,13 @@ def crystal(kind: str = "hexagonal", angle: float = 0.2, size: int = SIZE) -> tu
     return inside(xy, size), vectors * scale @ np.array([[c, s], [-s, c]])
 
 
+@cache
+def wall(host: str, angle: float) -> tuple[Floats, tuple[str, ...]]:
+    """Relaxed grain boundary along y in the middle of 60 x 40 Å: places in Å, and species."""
+    sheet = columns_of(relax(boundaries.grain_boundary(material(host).atoms, angle, (60.0, 40.0))))
+    return sheet.xy, tuple(sheet.species)
+
+
 def inside(xy: Floats, size: float) -> Floats:
     return xy[np.all((xy > -0.5) & (xy < size - 0.5), axis=1)]
 
@@ -95,7 +103,7 @@ def measured_lines(
 # --- lines -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [3, 5, 8])
+@pytest.mark.parametrize("count", [3, 8])
 @pytest.mark.parametrize("kind", ["hexagonal", "square", "honeycomb"])
 def test_a_planted_line_comes_back_exactly(kind: str, count: int) -> None:
     xy, vectors = crystal(kind)
@@ -172,17 +180,15 @@ def test_names_of_lines_are_taken_apart() -> None:
 
 
 def test_lines_follow_the_rows_of_their_own_grain() -> None:
-    sheet = columns_of(
-        relax(boundaries.grain_boundary(material("graphene").atoms, 21.787, (80.0, 60.0)))
-    )
-    tree, sites = cKDTree(sheet.xy), list[int]()
-    for x in (20, 60):
-        start = tree.query((x, 30))[1]
-        away = sheet.xy - sheet.xy[start]
+    xy, _ = wall("graphene", 21.787)
+    tree, sites = cKDTree(xy), list[int]()
+    for x in (15, 45):
+        start = tree.query((x, 20))[1]
+        away = xy - xy[start]
         step = away[np.argmin(np.abs(np.hypot(*away.T) - 2.46))]
-        sites += [int(tree.query(sheet.xy[start] + k * step)[1]) for k in range(4)]
-    left = np.delete(sheet.xy, sites, axis=0) / 0.1
-    found = measure(atoms_of(left), gone(sheet.xy[sites] / 0.1), pixel_size=0.1, shape=(600, 800))
+        sites += [int(tree.query(xy[start] + k * step)[1]) for k in range(4)]
+    left = np.delete(xy, sites, axis=0) / 0.1
+    found = measure(atoms_of(left), gone(xy[sites] / 0.1), pixel_size=0.1, shape=(400, 600))
     assert found["lines"]["n_sites"].tolist() == [4, 4]
     turn = abs(np.subtract(*found["lines"]["direction"])) % 60
     assert min(turn, 60 - turn) == pytest.approx(21.787, abs=0.3)
@@ -333,7 +339,7 @@ def test_foreign_neighbours_are_counted() -> None:
 # --- phases ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("angle", [0.0, 0.2, 0.45])
+@pytest.mark.parametrize("angle", [0.2, 0.45])
 @pytest.mark.parametrize("kind", ["hexagonal", "square", "honeycomb"])
 def test_two_half_planes(kind: str, angle: float) -> None:
     xy, _ = crystal(kind, angle, 2 * SIZE)
@@ -405,36 +411,29 @@ def test_borders_and_fractions_turn_with_the_image(matrix: Floats) -> None:
 # --- grains ----------------------------------------------------------------------------------
 
 
-def sheet_table(sheet: object, noise: float = 0.0, seed: int = 1) -> pd.DataFrame:
-    found = columns_of(sheet)
-    rng = np.random.default_rng(seed)
-    xy = found.xy + rng.normal(0, noise, found.xy.shape) if noise else found.xy
-    return atoms_of(xy / 0.1, species=list(found.species))
-
-
 @pytest.mark.parametrize(
     ("host", "angle"), [("graphene", 13.17), ("graphene", 21.787), ("1H-MoS2", 27.8)]
 )
 def test_a_planted_misorientation_comes_back(host: str, angle: float) -> None:
-    sheet = relax(boundaries.grain_boundary(material(host).atoms, angle, (70.0, 50.0)))
-    found = measure(sheet_table(sheet, 0.05), pixel_size=0.1, shape=(500, 700))
+    xy, species = wall(host, angle)
+    noisy = xy + np.random.default_rng(1).normal(0, 0.05, xy.shape)
+    found = measure(atoms_of(noisy / 0.1, species=list(species)), pixel_size=0.1, shape=(400, 600))
     assert len(found["grains"]) == 2
     segment = found["segments"].iloc[0]
     assert segment["misorientation"] == pytest.approx(angle, abs=0.5)
-    assert segment["length"] == pytest.approx(50, rel=0.08)
+    assert segment["length"] == pytest.approx(40, rel=0.08)
     assert segment["direction"] == pytest.approx(90, abs=4)
-    assert found["grains"]["area"].sum() == pytest.approx(70 * 50, rel=1e-6)
+    assert found["grains"]["area"].sum() == pytest.approx(60 * 40, rel=1e-6)
     if host == "graphene":
         assert segment["core_spacing"] == pytest.approx(segment["frank_spacing"], rel=0.25)
 
 
 def test_grains_turn_with_the_image() -> None:
-    sheet = relax(boundaries.grain_boundary(material("graphene").atoms, 15.0, (50.0, 40.0)))
-    table = sheet_table(sheet)
+    xy, _ = wall("graphene", 21.787)
+    table = atoms_of(xy / 0.1)
     base = measure(table, pixel_size=0.1)
     for matrix, sign in ((TURN, 1), (MIRROR, -1)):
-        xy = table[["x_px", "y_px"]].to_numpy() @ matrix.T
-        moved = measure(table.assign(x_px=xy[:, 0], y_px=xy[:, 1]), pixel_size=0.1)
+        moved = measure(atoms_of(xy / 0.1 @ matrix.T), pixel_size=0.1)
         assert moved["grains"]["n_atoms"].tolist() == base["grains"]["n_atoms"].tolist()
         turned = 0 if sign < 0 else -np.degrees(0.7)
         off = moved["grains"]["orientation"] - (sign * base["grains"]["orientation"] + turned)
