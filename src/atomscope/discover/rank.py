@@ -19,6 +19,7 @@ from atomscope.discover.objects import REACH, Objects
 
 TWICE = 2  # what was seen once does not recur
 CHANCE = 0.01  # from which on noise, or named defects that meet, may have made a cluster
+UNKNOWN = 0.4  # share of unknown members from which on the names of the others are doubted
 SHOWN = 12  # clusters that are averaged
 
 
@@ -79,7 +80,7 @@ def ranked(found: Found, pixel_size: float | None) -> tuple[pd.DataFrame, tuple[
     for cluster in np.unique(found.label):
         members = np.flatnonzero(found.label == cluster)
         unknown = members[~found.known.known[members]]
-        if len(unknown) < TWICE or len(unknown) <= len(members) / 2:
+        if len(unknown) < TWICE or len(unknown) < UNKNOWN * len(members):
             continue
         chance = _chance(found, members)
         if chance > CHANCE:
