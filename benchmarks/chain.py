@@ -7,9 +7,9 @@ one is partly 1T, with foreign atoms, vacancies and vacancy lines; for graphene 
 foreign atoms, vacancies, divacancies and turned bonds. Two ways:
 
 * truth: the chain on true coordinates (jitter 0.02 to 0.06 Å, brightness with 4 to 10 % of noise).
-* image: `atomscope.analyze` with the recipe, on an image with the given counts in the peak pixel
-  of the weakest column; columns that were not found count against the recall, false ones against
-  the precision.
+* image: `atomscope.analyze` up to the chain, and the chain, on an image with the given counts in
+  the peak pixel of the weakest column; columns that were not found count against the recall,
+  false ones against the precision.
 
 Beside the chain that carries its doubts, one that decides at every step (hard): its end is the
 last label, its probability that of the last step alone, or the product along the way. Prints F1 of
@@ -110,8 +110,11 @@ def one(chain: str, seed: int, table: pd.DataFrame, dose: float | None) -> dict[
         found = chained(named.atoms, named.defects, chain_of(plan))
         match = np.arange(len(table))
     else:
-        result = analyze(image_of(table, dose, seed), recipe=plan)
-        found = chained(result.atoms, result.defects, chain_of(plan))  # with all that it says
+        bare = plan.model_copy(update={"stages": tuple(
+            stage for stage in plan.stages if stage not in plan.steps and stage is not plan.measure
+        )})  # fmt: skip
+        result = analyze(image_of(table, dose, seed), recipe=bare)
+        found = chained(result.atoms, result.defects, chain_of(plan))
         places = result.atoms[["x_px", "y_px"]].to_numpy() * PIXEL
         apart, match = cKDTree(table[["x", "y"]].to_numpy()).query(places)
         match[(apart > NEAR) | pd.Series(match).duplicated().to_numpy()] = -1

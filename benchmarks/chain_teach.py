@@ -14,6 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import chain_worlds as worlds
@@ -27,6 +28,8 @@ from atomscope.classify.given import SHIPPED, Shipped
 from atomscope.recipe import NONE
 
 FRAMES = {"tmd": (24, 12), "graphene": (5, 3)}  # to teach by and to calibrate on
+
+Seen = tuple[pd.DataFrame, Embedded]
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,17 @@ def examples_of(table: pd.DataFrame, seen: Embedded, step: Step, seed: int) -> p
     return marked[["frame", "atom"]].assign(label=marked[step.column] + host, image=str(seed))
 
 
-def taught(name: str, tables: Sequence[pd.DataFrame]) -> Shipped:
+@cache
+def mosaics(chain: str, first: int, count: int, kept: Path | None) -> list[Seen]:
+    """Measured mosaics and their embeddings."""
+    made = worlds.tables(chain, first, count, kept)
+    return [(t, embed(t)) for t in (worlds.measured(t, k) for k, t in enumerate(made))]
+
+
+def taught(name: str, shown: Sequence[Seen]) -> Shipped:
     """Teach a step without calibration."""
-    step = STEPS[name]
-    examples = [examples_of(t, embed(t), step, k) for k, t in enumerate(tables)]
+    step, tables = STEPS[name], [table for table, _ in shown]
+    examples = [examples_of(t, seen, step, k) for k, (t, seen) in enumerate(shown)]
     images = [str(k) for k in range(len(tables))]
     made = teach(tables, pd.concat(examples), images=images, name=name)
     values = made.values.astype(np.float32)  # half the size on disk
@@ -104,7 +114,7 @@ def with_temperature(made: Shipped, t: float) -> Shipped:
     return replace(made, card=made.card.model_copy(update={"calibration": new}))
 
 
-def loss(made: Shipped, step: Step, held: Sequence[tuple[pd.DataFrame, Embedded]]) -> float:
+def loss(made: Shipped, step: Step, held: Sequence[Seen]) -> float:
     """Cross-entropy of the true labels, mean of columns and of labels alike."""
     costs, labels = [], [*made.labels, NONE]
     for table, seen in held:
@@ -116,9 +126,8 @@ def loss(made: Shipped, step: Step, held: Sequence[tuple[pd.DataFrame, Embedded]
     return float(np.concatenate(costs).mean())
 
 
-def calibrated(name: str, made: Shipped, tables: Sequence[pd.DataFrame]) -> Shipped:
+def calibrated(name: str, made: Shipped, held: Sequence[Seen]) -> Shipped:
     """Fit the temperature on mosaics held apart."""
-    held = [(table, embed(table)) for table in tables]
     best = minimize_scalar(
         lambda log: loss(with_temperature(made, float(np.exp(log))), STEPS[name], held),
         bounds=(-1.0, 2.5),
@@ -139,10 +148,8 @@ def main() -> None:
     for name in options.only:
         chain = STEPS[name].chain
         many, few = FRAMES[chain]
-        first, second = (
-            [worlds.measured(t, k) for k, t in enumerate(worlds.tables(chain, s, n, options.cache))]
-            for s, n in ((worlds.TAUGHT, many), (worlds.HELD, few))
-        )
+        first = mosaics(chain, worlds.TAUGHT, many, options.cache)
+        second = mosaics(chain, worlds.HELD, few, options.cache)
         made = taught(name, first)
         print(name, made.card.examples)
         calibrated(name, made, second).save(options.out / name)
