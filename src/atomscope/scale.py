@@ -35,12 +35,14 @@ class Scale:
         sigma: Width of the texture's grain as the standard deviation of an isolated
             Gaussian column (in a dense lattice it comes out smaller), or None where
             the frame is noise to the last pixel.
+        signal: Share of the variance between pixels that is texture, not noise.
     """
 
     spacing: float | None
     order: float
     sigma: float | None
     too_fine: bool = False
+    signal: float = 1.0
 
 
 def measure(frame: Frame) -> Scale:
@@ -125,12 +127,12 @@ def _read(total: NDArray[Any], chance: float) -> Scale:
     profile = _radial(around, distance, usable, reach)
     origin = _origin(profile)
     if origin <= chance:
-        return Scale(None, 0.0, None)
+        return Scale(None, 0.0, None, signal=max(0.0, origin))
     sigma = _width(profile, origin)
     spacing, order = _first_ring(around / origin, distance, profile / origin)
     if order * origin <= chance:
-        return Scale(None, 0.0, sigma)
-    return Scale(spacing, order, sigma)
+        return Scale(None, 0.0, sigma, signal=origin)
+    return Scale(spacing, order, sigma, signal=origin)
 
 
 def _radial(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.detect.average import averaged
 from atomscope.detect.choose import View, choose_view, is_dark
 from atomscope.detect.prepare import Mask, Shown, fill, level, usable, whole_frame
 from atomscope.detect.tiles import Found, class_maps, columns
@@ -211,6 +212,8 @@ def _shown(frame: FloatArray, good: Mask, view: View) -> Shown | None:
         return None
     if view.level:
         values = level(fill(values, good | True))
+    if view.faint and view.scale.spacing is not None:
+        values = averaged(fill(values, good | True), view.scale.spacing)
     return Shown(values, view.factor, dark=view.dark)
 
 
@@ -232,5 +235,5 @@ def _look_at(image: Image, index: int, model: Model, contrast: Contrast) -> View
     dark = contrast == "dark" or (contrast == "auto" and image.modality in DARK_MODALITIES)
     if contrast == "auto" and image.modality == "unknown":
         dark = is_dark(values)
-    view = choose_view(model, -values if dark else values, image.pixel_size)
+    view = choose_view(model, -values if dark else values, image.pixel_size, lines=lines)
     return replace(view, dark=dark, level=lines)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from atomscope.detect.average import averaged, is_striped
 from atomscope.detect.tiles import columns
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
@@ -22,6 +23,9 @@ CROP = 192  # px of the canonical sampling on which candidates are tried
 REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
 CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
 BRIGHTEST = 99.5  # percentile: brighter pixels are cut off for a second look
+NOISE = 0.05  # share of texture below which even a lattice that is not seen is looked for
+FAINT = 0.165  # share of texture in the variance of such pixels below which columns are not seen
+USUAL = 10.0  # px per spacing at which that share is meant
 LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
 MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
@@ -39,6 +43,8 @@ class View:
         scale: What the frame's autocorrelation said.
         lattice: True where columns repeat, False for isolated atoms on a support.
         level: True where scan lines are brought to one height first (STM).
+        faint: True where noise hides the single columns of a lattice, which is then shown
+            averaged; see `average`.
     """
 
     factor: float
@@ -46,6 +52,7 @@ class View:
     scale: Scale
     lattice: bool = True
     level: bool = False
+    faint: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,9 @@ class Trial:
     filling: float = 0.0
 
 
-def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
+def choose_view(
+    model: Model, frame: Frame, pixel_size: float | None, *, lines: bool = False
+) -> View:
     """Choose the resampling factor of a frame with bright atoms.
 
     Where columns repeat, a few factors are tried on a part of the frame and the columns
@@ -77,13 +86,38 @@ def choose_view(model: Model, frame: Frame, pixel_size: float | None) -> View:
         model: The detector.
         frame: Finite values, bright atoms, shape (y, x).
         pixel_size: Å per px of the input, or None.
+        lines: Whether the frame is a topograph, whose noise is one of lines, not of electrons.
     """
     scale = _scale(frame)
+    faint = None if lines else _faint_view(model, frame, scale)
+    if faint is not None:
+        return faint
     if scale.spacing is not None and scale.order >= REPEATS:
         best = _best_trial(model, frame, scale.spacing, scale.sigma)
         if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
             return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
+
+
+def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
+    """Show a lattice averaged where it is there for sure, and noise hides its single columns."""
+    known = scale.spacing is not None
+    if scale.signal >= FAINT or (known and scale.order < CLEARLY):
+        return None
+    if not known and scale.signal >= NOISE:
+        return None
+    clear = averaged(frame, scale.spacing or USUAL)
+    sure = measure(clear)
+    if sure.spacing is None or sure.order < CLEARLY:
+        return None
+    best = _best_trial(model, clear, sure.spacing, sure.sigma)
+    if best.filling < LEAST_FILLING / 2 or is_striped(frame, sure.spacing):
+        return None
+    spacing = best.nearest / best.factor if best.nearest else sure.spacing
+    noise = (1 - scale.signal) * (USUAL / spacing) ** 2  # of pixels as large as the network's
+    if scale.signal >= FAINT * (scale.signal + noise):
+        return None
+    return View(best.factor, False, replace(scale, spacing=sure.spacing), faint=True)
 
 
 def _scale(frame: Frame) -> Scale:

@@ -69,7 +69,7 @@ class Found:
             rows = self.objects.rows[m]
             host = self.from_host[rows].sum() / (size * len(rows))
             nearest = min([host, *means[others]])
-            total.append(max(0.0, 1 - inner / max(inner, nearest)))
+            total.append(max(0.0, 1 - inner / max(inner, nearest, 1e-12)))
         return float(np.mean(total))
 
 

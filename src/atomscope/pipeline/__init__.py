@@ -14,7 +14,7 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.discovered import discovered, write_found
-from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
+from atomscope.pipeline.frames import Progress, all_frames, cut, faintness, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed
@@ -240,7 +240,8 @@ def analyze(
         complete(atoms)
     measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan, spent)
     new = discovered(image, movie.atoms, defects, lattices, plan, spent)
-    doubts = (*doubts, *lines, *links.warnings, *movie.warnings, *new.warnings)
+    doubts = (*faintness(image, view), *doubts, *lines)
+    doubts = (*doubts, *links.warnings, *movie.warnings, *new.warnings)
     quality, judged = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | new.facts | {

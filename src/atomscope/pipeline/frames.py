@@ -61,8 +61,9 @@ def all_frames(
 
 @dataclass(frozen=True)
 class _Done:
-    """One frame: atoms, weaker candidates, seconds."""
+    """One frame: atoms, as they were detected and as fitted, weaker candidates, seconds."""
 
+    detected: pd.DataFrame
     atoms: pd.DataFrame
     weak: pd.DataFrame
     detect_s: float
@@ -114,7 +115,7 @@ def _looked(
     if heavy is not None and len(heavy):
         detections = instead(detections, heavy)
     table = numbered(refined(frame, detections, found.good, plan, view))
-    return _Done(table, weak, detected - started, time.perf_counter() - detected)
+    return _Done(detections, table, weak, detected - started, time.perf_counter() - detected)
 
 
 def _looked_again(
@@ -130,9 +131,9 @@ def _looked_again(
         now = _looked(clean, plan, detector, view, heavy)
         atoms = _settled(clean, now.atoms, plan, view)
         spent = (before.detect_s + now.detect_s, before.refine_s + now.refine_s)
-        return _Done(atoms, now.weak, *spent)
+        return _Done(now.detected, atoms, now.weak, *spent)
     started = time.perf_counter()
-    atoms = numbered(refined(clean, before.atoms, usable(clean), plan, view))
+    atoms = numbered(refined(clean, before.detected, usable(clean), plan, view))
     return replace(before, atoms=atoms, refine_s=before.refine_s + time.perf_counter() - started)
 
 
