@@ -179,6 +179,21 @@ def test_names_of_lines_are_taken_apart() -> None:
     assert share[6.0] == 0
 
 
+@pytest.mark.parametrize("label", ["chalcogen single", ""])
+def test_lines_without_species_are_taken_apart_too(label: str) -> None:
+    frame = named_frame("1H-MoS2", ("V_S line 4",), seed=7, size_px=384)
+    named = name_defects(frame.atoms, pixel_size=frame.pixel_size, shape=frame.shape)
+    lost = named.atoms["species"] == "S"
+    atoms = named.atoms.assign(species="", label=np.where(lost, label, "metal"))
+    defects = named.defects.assign(name="V_X line 4", formula="X@S2x4")
+    found = measure(atoms, defects, shape=frame.shape)
+    truth = named.atoms.loc[lost, ["x_px", "y_px"]].to_numpy()
+    away = cKDTree(truth).query(found["vacancies"][["x_px", "y_px"]].to_numpy())[0]
+    assert len(away) == 4
+    assert away.max() * frame.pixel_size < 0.3
+    assert found["lines"]["n_sites"].tolist() == [4]
+
+
 def test_lines_follow_the_rows_of_their_own_grain() -> None:
     xy, _ = wall("graphene", 21.787)
     tree, sites = cKDTree(xy), list[int]()

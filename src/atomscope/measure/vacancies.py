@@ -41,7 +41,8 @@ def vacancies(
     """List the vacancies of a frame, each site once.
 
     A defect of several vacancies ('V_S line 4', formula 'S@S2x4') is taken apart: into its columns
-    that lost an atom, and the empty sites of the lattice nearest to its middle.
+    that lost an atom, and the empty sites of the lattice nearest to its middle; or, where these
+    cannot be told, into sites spread evenly over its length.
 
     Args:
         field: Of the frame.
@@ -107,17 +108,29 @@ def _taken_apart(row: Mapping[Hashable, Any], field: Field, empty: Floats) -> Fl
     if gone + less < 2:
         return middle[None]
     sites = np.concatenate(
-        [_nearest(_members(row, field, words), middle, less), _nearest(empty, middle, gone)]
+        [_nearest(_members(row, field, words, less), middle, less), _nearest(empty, middle, gone)]
     )
-    return sites if len(sites) else middle[None]
+    return sites if len(sites) == gone + less else _in_line(row, middle, gone + less)
 
 
-def _members(row: Mapping[Hashable, Any], field: Field, words: set[str]) -> Floats:
-    """Columns of a defect that lost an atom."""
+def _in_line(row: Mapping[Hashable, Any], middle: Floats, count: int) -> Floats:
+    """Sites spread evenly over the length of a line, or the middle where it has none."""
+    length, angle = float(row["length_px"]), np.deg2rad(float(row["direction"]))
+    if not (np.isfinite(length) and np.isfinite(angle)):
+        return middle[None]
+    along = np.array([np.cos(angle), -np.sin(angle)])
+    return np.asarray(middle + np.linspace(-0.5, 0.5, count)[:, None] * length * along)
+
+
+def _members(row: Mapping[Hashable, Any], field: Field, words: set[str], count: int) -> Floats:
+    """Columns of a defect that lost an atom: by their species, else by a label they share."""
     numbers = [int(number) for number in str(row["atoms"]).split()]
     rows = field.atoms[field.atoms["atom"].isin(numbers)]
-    said = rows["species"].isin(words)
-    return rows.loc[said, ["x_px", "y_px"]].to_numpy(float)
+    chosen = rows[rows["species"].isin(words)]
+    if len(chosen) != count:
+        alike = [same for label, same in rows.groupby("label") if label and len(same) == count]
+        chosen = alike[0] if len(alike) == 1 else chosen
+    return chosen[["x_px", "y_px"]].to_numpy(float)
 
 
 def _nearest(places: Floats, middle: Floats, count: int) -> Floats:
