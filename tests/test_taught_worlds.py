@@ -11,6 +11,7 @@ import pytest
 from atomscope.classify import classify, load, teach
 from atomscope.classify.adapt import Change, change_of
 from atomscope.classify.embedding import embed, embedder, load_embedder
+from atomscope.classify.given import found as by_name
 from atomscope.classify.objects import objects
 from atomscope.errors import UsageError
 from atomscope.graph import connect
@@ -106,7 +107,7 @@ def test_bonds_and_rings_are_those_of_the_graph(world: pd.DataFrame) -> None:
     np.testing.assert_allclose(hexagons[["x_px", "y_px"]].to_numpy()[0], middle.mean(axis=0))
 
 
-def test_rings_are_taught_by_their_middle(world: pd.DataFrame) -> None:
+def test_rings_are_taught_by_their_middle(world: pd.DataFrame, tmp_path: Path) -> None:
     def with_truth(table: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
         made, seen = objects(table, embed(table), "ring")
         strong = (table["truth"] == "strong").to_numpy()
@@ -118,9 +119,12 @@ def test_rings_are_taught_by_their_middle(world: pd.DataFrame) -> None:
     marks = shown[["x_px", "y_px"]].assign(label=shown["truth"])
     other = honeycomb(4)
     second, asked = with_truth(other)
-    found = classify(other, teach(world, marks, of="ring"))
+    taught = teach(world, marks, of="ring")
+    found = classify(other, taught)
     right = (found["structure"] == second["truth"])[asked]
     assert right.groupby(second["truth"][asked]).mean().min() > 0.7
+    with pytest.raises(UsageError, match="expected atoms or places"):
+        by_name(taught.save(tmp_path / "rings"))
 
 
 def test_what_cannot_be_taught_is_said(world: pd.DataFrame) -> None:

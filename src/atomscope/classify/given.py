@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atomscope.classify.classifier import FEWEST, Classifier, load
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
+from atomscope.errors import UsageError
 
 Floats = NDArray[np.float64]
 SHIPPED = Path(__file__).with_name("shipped")
@@ -81,11 +82,18 @@ def found(name: str | Path) -> Classifier:
     """Load a classifier by its folder, or by the name of one that comes with the package.
 
     Raises:
-        UsageError: There is none, it is damaged, or it belongs to another version.
+        UsageError: There is none, it is damaged, it belongs to another version, or it was taught
+            by bonds or rings.
     """
     ours = str(name) in shipped() and not (Path(name) / "card.yaml").is_file()
     if not ours:
-        return load(name)
+        made = load(name)
+        if made.card.of in ("bond", "ring"):
+            raise UsageError(
+                f"{name}: tells {made.card.of}s apart, expected atoms or places; use "
+                "atomscope.classify in Python."
+            )
+        return made
     return Shipped.of(load(SHIPPED / name))
 
 

@@ -46,7 +46,7 @@ def discovered(
         return Discovered()
     frames = [frame for frame, lattice in sorted(lattices.items()) if lattice is not None]
     counts = atoms["frame"].value_counts()
-    if not frames or int(counts.get(frames, pd.Series([0])).min()) > MOST:
+    if not frames or int(counts.reindex(frames).fillna(0).min()) > MOST:
         return Discovered()
     from atomscope.discover import discover
 
