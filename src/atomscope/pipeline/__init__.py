@@ -244,12 +244,13 @@ def analyze(
     doubts = (*doubts, *links.warnings, *movie.warnings, *new.warnings)
     quality, judged = judge(image, atoms)
     read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
-    card = run_card(source, image, plan, detector, view) | new.facts | {
+    card = run_card(source, image, plan, detector, view) | {
         "zoo": zoo,
         "species": facts,
         "defects": chemistry | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
+        **new.facts,
         "verdict": verdict.to_dict(),
         "seconds": {"read": read_s, "scale": look_s, **spent},
         "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
