@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from atomscope.classify.embedding import embed
 from atomscope.discover.novelty import Floats, Ints
 
-SHIFT, LIGHT = 0.004, 0.01  # least scatter: spacings, log brightness
+SHIFT, LIGHT = 0.01, 0.04  # least scatter, as fits beside a defect err: spacings, log brightness
 CLOSE = 0.3  # spacings: two neighbours opposite each other
 LIKE = 12  # nearest atoms of the same environment
 SAMPLE = 1000  # atoms of an environment that tell the scatter
