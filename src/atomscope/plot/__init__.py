@@ -111,9 +111,7 @@ def overlay(
     options: dict[str, Any] = {"metadata": {"Software": None}}
     # Noise is not made smaller by a search for repeats.
     options["pil_kwargs"] = {"compress_level": 1}
-    return write_whole(
-        path, lambda draft: figure.savefig(draft, format="png", dpi=_DPI, **options)
-    )
+    return write_whole(path, lambda draft: figure.savefig(draft, format="png", dpi=_DPI, **options))
 
 
 def _draw_image(figure: Any, frame: FloatArray, size: tuple[int, int], max_side: int) -> None:
