@@ -1,6 +1,7 @@
 """Names of defects in simulated layers: from true coordinates, and from images end to end.
 
-    python benchmarks/defects.py [--quick] [--seeds N] [--hosts NAME ...] [--levels NAME ...]
+    python benchmarks/defects.py [--quick] [--seeds N] [--first-seed N] [--hosts NAME ...]
+                                  [--levels NAME ...]
 
 Each frame holds some defects of known kind (`atomscope.simulate.named`), in a layer that is turned
 and mirrored at random. Three ways to the names:
@@ -158,9 +159,9 @@ def measure(host: str, level: str, args: argparse.Namespace) -> Tally:
     tally = Tally()
     frames: list[tuple[int, tuple[str, ...]]] = []
     for k in range(args.seeds * (args.more_truth if level == "truth" else 1)):
-        seed = FIRST_SEED + 1000 * k + zlib.crc32(host.encode()) % 500
+        seed = args.first_seed + 1000 * k + zlib.crc32(host.encode()) % 500
         frames += [(seed + i, kinds) for i, kinds in enumerate(plans(host, seed))]
-    frames += [(FIRST_SEED - 1 - k, ()) for k in range(args.perfect)]
+    frames += [(args.first_seed - 1 - k, ()) for k in range(args.perfect)]
     for seed, kinds in frames:
         frame = named_frame(host, kinds, seed, size_px=SIZE, dose=LEVELS[level])
         start = time.perf_counter()
@@ -208,6 +209,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one seed, one perfect frame")
     parser.add_argument("--seeds", type=int, default=10, help="defects of each kind")
+    parser.add_argument("--first-seed", type=int, default=FIRST_SEED)
     parser.add_argument("--more-truth", type=int, default=5, help="times as many at level truth")
     parser.add_argument("--perfect", type=int, default=10, help="perfect frames of each host")
     parser.add_argument("--hosts", nargs="*", default=list(HOSTS), choices=list(HOSTS))
