@@ -45,6 +45,7 @@ def run_card(
             "factor": view.factor,
             "contrast": "dark" if view.dark else "bright",
             "lattice": view.lattice,
+            "averaged": view.faint,
             "levelled": view.level,
             "spacing_px": view.scale.spacing,
             "order": view.scale.order,
