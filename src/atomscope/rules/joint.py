@@ -111,10 +111,9 @@ def _hidden(
 
     Whether there are atoms the fit tells (`too_dim`).
     """
-    bright, width = _signal(rows), rows["width"].to_numpy(float)
-    member = lattice.member
-    if not member.any():
+    if "width" not in rows or not np.isfinite(rows["width"].to_numpy(float)).any():
         return rows.iloc[:0]
+    bright, width = _signal(rows), rows["width"].to_numpy(float)
     broad = (width > _BROAD * np.nanmedian(width)) & (
         bright > _BRIGHT * np.nanmedian(_signal(rows))
     )
