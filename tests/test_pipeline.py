@@ -39,6 +39,19 @@ def test_sample_gives_all_files_and_the_true_atoms(tmp_path, capsys):
     np.testing.assert_allclose(atoms["x"], atoms["x_px"] * 0.11, atol=2e-4)
 
 
+def test_the_sample_says_what_the_readme_does():
+    from importlib.resources import files
+
+    path = files("atomscope") / "samples" / "graphene-si.tif"
+    result = atomscope.analyze(str(path), elements="C,Si")
+    assert (result.atoms["species"] == "Si").groupby(result.atoms["frame"]).sum().tolist() == [
+        1
+    ] * 12
+    assert result.defects["name"].tolist() == ["Si1C3"] * 12
+    assert result.events["kind"].tolist() == ["hop"]
+    assert result.warnings == ()
+
+
 def test_run_card_says_what_was_done(tmp_path):
     frame, _ = lattice_frame(size=128)
     np.save(tmp_path / "a.npy", frame)

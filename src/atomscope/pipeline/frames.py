@@ -27,6 +27,7 @@ Progress = Callable[[int, int], None]
 WEAK = 0.05  # least probability of a candidate that the lattice may bring back
 _LOOKS = 3  # more at a frame with heavy atoms: what they feigned has a say in the first ones
 _BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, tails being off
+_PICKED = 7  # frames of a movie that tell its tails
 FAINT_SHIFT = 0.2  # spacings: largest move of columns that noise hides
 _FITTED, _ITSELF = 7.0, 0.3  # spacings around a place that is fitted again
 _DIM = 0.45  # of the usual brightness
@@ -73,12 +74,14 @@ class _Done:
 def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) -> Iterator[_Done]:
     """Yield what each frame gives, in order."""
 
+    common = _common_tail(image, plan, detector, view) if image.n_frames > 1 else None
+
     def one(index: int) -> _Done:
         frame = image.frame(index)
         done = _looked(frame, plan, detector, view)
         before: Tail | None = None
-        for _ in range(_LOOKS):
-            tail = tail_of(frame, done.atoms, plan, view)
+        for _ in range(_LOOKS if image.n_frames == 1 else 1):
+            tail = tail_of(frame, done.atoms, plan, view) if image.n_frames == 1 else common
             if tail is None or tail.near(before):
                 break
             clean, before = without(tail, frame, done.atoms), tail
@@ -94,6 +97,23 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
     with ThreadPoolExecutor(jobs) as pool:  # the runtime and numpy let go of the interpreter
         for start in range(0, image.n_frames, 8 * jobs):  # few frames in memory at a time
             yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
+
+
+def _common_tail(image: Image, plan: Recipe, detector: Model, view: View) -> Tail | None:
+    """Tail of the columns of a movie: the middle one of some frames, if most of them show one.
+
+    One frame alone is noisy; with a tail of its own for each, brightness would step.
+    """
+    found = []
+    picked = np.unique(np.linspace(0, image.n_frames - 1, _PICKED).round().astype(int))
+    for index in picked:
+        frame = image.frame(int(index))
+        tail = tail_of(frame, _looked(frame, plan, detector, view).atoms, plan, view)
+        found += [tail] if tail is not None else []
+    if 2 * len(found) <= len(picked):
+        return None
+    height, width = (float(np.median([getattr(t, n) for t in found])) for n in ("height", "width"))
+    return Tail(height, width)
 
 
 def _looked(

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from scipy.special import ndtri
 
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, reweighted
 
 SEEN = 3.0  # standard errors: an atom with less may be none, and speaks for no element
 FEW = 0.02  # share of the atoms that makes a class of the host
-_RIM = 2.5  # standard deviations
+_CHANCE = 0.02  # that chance puts an atom of a small class beyond its rim
 _APART = 2.5  # standard deviations between neighbours of two classes
 _MOST = 4  # such classes; more are no strays
 
@@ -24,7 +25,9 @@ def odd_ones(data: Data, mixture: Mixture) -> Data:
     best = share.argmax(axis=1)
     square = np.concatenate([mixture.distance(data)[0], np.full((len(best), 1), np.inf)], axis=1)
     small = np.append(share[:, :-1].mean(axis=0) < FEW, True)
-    odd = small[best] & (square[np.arange(len(best)), best] > _RIM**2)
+    members = np.bincount(best, minlength=share.shape[1]).clip(1)
+    rim = ndtri(1 - _CHANCE / (2 * members))  # the farthest of many lies farther out than one
+    odd = small[best] & (square[np.arange(len(best)), best] > rim[best] ** 2)
     return data.take(odd & (data.y > SEEN * data.error))
 
 
