@@ -88,6 +88,8 @@ def analyze(
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
     view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
     clock.append(time.perf_counter())
+    # an average says nothing of single sites
+    plan = plan.without("name", "discover") if view.faint else plan
     atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms, lattices = _lattices(atoms, image, plan, spent)
     atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)

@@ -208,8 +208,8 @@ def faintness(image: Image, view: View) -> tuple[str, ...]:
         return ()
     return (
         f"{image.name}: noise hides the single columns, so that what repeats was averaged: sites "
-        "are where the lattice has them, vacancies and foreign atoms may be missed; record more "
-        "electrons to see them.",
+        "are where the lattice has them, vacancies and foreign atoms may be missed, and no defect "
+        "is named; record more electrons to see them.",
     )
 
 

@@ -120,6 +120,11 @@ class Recipe(BaseModel):
     def _stage(self, kind: type[_T]) -> _T | None:
         return next((s for s in self.stages if isinstance(s, kind)), None)
 
+    def without(self, *kinds: str) -> Recipe:
+        """Return the recipe without the stages of some kinds."""
+        stages = tuple(s for s in self.stages if s.stage not in kinds)
+        return self.model_copy(update={"stages": stages})
+
     def with_rules(self, rules: str | None) -> Recipe:
         """Return the recipe with another rule book; None changes nothing."""
         if rules is None:
