@@ -18,7 +18,13 @@ Frame = NDArray[np.float32]
 
 
 def crystal(
-    electrons: float, seed: int, *, turn: float = 0.3, side: int = 256, half: bool = False
+    electrons: float,
+    seed: int,
+    *,
+    turn: float = 0.3,
+    side: int = 256,
+    half: bool = False,
+    gone: int = 0,
 ) -> tuple[Frame, NDArray[np.float64]]:
     """Counts of a hexagonal lattice with so many electrons per column, and its columns."""
     rng = np.random.default_rng(seed)
@@ -28,6 +34,7 @@ def crystal(
     xy = xy + side / 2 + rng.uniform(-5, 5, 2)
     xy = xy[np.all((xy > -8) & (xy < side + 8), axis=1)]
     xy = xy[xy[:, 0] < side / 2] if half else xy
+    xy = xy[np.argsort(np.hypot(*(xy - side / 2).T))][gone:]  # a hole in the middle
     y, x = np.arange(side)[:, None], np.arange(side)
     mean = np.full((side, side), 0.15 * electrons / SPACING**2)
     for px, py in xy:
@@ -92,3 +99,17 @@ def test_mirrors_go_with_the_frame() -> None:
     frame, _ = crystal(4, 6)
     first, second = averaged(frame, SPACING), averaged(frame[:, ::-1], SPACING)[:, ::-1]
     np.testing.assert_allclose(second, first, atol=0.02 * float(np.abs(first).max()))
+
+
+def test_what_the_frame_shows_to_be_empty_is_left_out() -> None:
+    found = []
+    for seed in range(4):
+        frame, truth = crystal(10, 10 + seed, gone=1)
+        result = atomscope.analyze(frame, pixel_size=0.25)
+        assert any("averaged" in line for line in result.warnings)
+        xy = cKDTree(result.atoms[["x_px", "y_px"]].to_numpy())
+        rim = np.all((truth > 6) & (truth < 249), axis=1)
+        assert (xy.query(truth[rim])[0] < 0.3 * SPACING).mean() > 0.97
+        hole = truth[np.argsort(np.hypot(*(truth - 128).T))[:6]].mean(axis=0)
+        found.append(bool(xy.query(hole)[0] < 0.3 * SPACING))
+    assert sum(found) <= 2  # a site of ten electrons that has none; before, all were filled

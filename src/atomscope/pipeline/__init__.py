@@ -11,7 +11,8 @@ from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.discovered import discovered
-from atomscope.pipeline.frames import Progress, all_frames, cut, faintness, in_angstrom
+from atomscope.pipeline.faint import faintness
+from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import known_material, measured
 from atomscope.pipeline.movie import followed

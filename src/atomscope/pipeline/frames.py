@@ -18,6 +18,7 @@ from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.models.store import Model
+from atomscope.pipeline.faint import gentle, occupied
 from atomscope.pipeline.tails import tail_of, without
 from atomscope.recipe import Recipe
 from atomscope.refine.tails import Tail, excess, heavy_of, instead
@@ -28,7 +29,6 @@ WEAK = 0.05  # least probability of a candidate that the lattice may bring back
 _LOOKS = 3  # more at a frame with heavy atoms: what they feigned has a say in the first ones
 _BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, tails being off
 _PICKED = 7  # frames of a movie that tell its tails
-FAINT_SHIFT = 0.2  # spacings: largest move of columns that noise hides
 _FITTED, _ITSELF = 7.0, 0.3  # spacings around a place that is fitted again
 _DIM = 0.45  # of the usual brightness
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
@@ -202,17 +202,6 @@ def fitted_around(
     return numbered(rows.sort_values("atom", kind="stable"))
 
 
-def faintness(image: Image, view: View) -> tuple[str, ...]:
-    """Say what an averaged lattice is worth."""
-    if not view.faint:
-        return ()
-    return (
-        f"{image.name}: noise hides the single columns, so that what repeats was averaged: sites "
-        "are where the lattice has them, vacancies and foreign atoms may be missed, and no defect "
-        "is named; record more electrons to see them.",
-    )
-
-
 def refined(
     frame: FloatArray, table: pd.DataFrame, good: Any, plan: Recipe, view: View
 ) -> pd.DataFrame:
@@ -222,10 +211,11 @@ def refined(
     from atomscope.refine import RefineOptions, hold, refine
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    if view.faint:  # a column of a few electrons has no width of its own, and cannot lead far
-        least = min(FAINT_SHIFT, options.max_shift)
-        options = options.model_copy(update={"width": "shared", "max_shift": least})
+    if view.faint:
+        options = gentle(options)
     fitted = refine(frame, table, options=options, mask=good, dark=view.dark)
+    if view.faint:
+        fitted = occupied(fitted)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)
     return _within(fitted, frame.shape)
