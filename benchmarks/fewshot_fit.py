@@ -52,7 +52,7 @@ def trial(seed: int) -> Trial | None:
 
 
 def answer(found: np.ndarray, made: Calibration) -> np.ndarray:
-    return with_shares(probabilities(found, (), made))
+    return with_shares(probabilities(found, (), made))[0]
 
 
 def loss(log_t: float, trials: list[Trial]) -> float:

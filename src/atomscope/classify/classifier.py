@@ -19,6 +19,7 @@ from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
 from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
 
@@ -90,11 +91,7 @@ class Classifier:
         white = whitening(self.values, self.kind, self.net.scatter)
         classes = len(self.card.labels)
         found = log_likelihood(values @ white, self.values @ white, self.kind, classes)
-        return self.normalised(found)
-
-    def normalised(self, likelihood: Floats) -> Floats:
-        """Probabilities (N, C + 1) from log likelihoods (N, classes)."""
-        return probabilities(likelihood, self.card.labels, self.card.calibration)
+        return probabilities(found, self.card.labels, self.card.calibration)
 
     def see(self, table: pd.DataFrame) -> Embedded:
         """Embed the atoms of a table, or what else was taught, as `objects` gives them."""
@@ -106,19 +103,19 @@ class Classifier:
         The gamma and the strain of the examples are given to the whole table; see `adapt`.
         """
         white = whitening(self.values, self.kind, self.net.scatter)
-        classes = len(self.card.labels)
+        examples, classes = self.values @ white, len(self.card.labels)
 
         def misfit(part: pd.DataFrame, change: Change) -> float | None:
             seen = self._of(part, embed(part, change, self.net))[1]
             values = seen.values[seen.whole] @ white
             if not len(values):
                 return None
-            found = log_likelihood(values, self.values @ white, self.kind, classes)
+            found = log_likelihood(values, examples, self.kind, classes)
             known = found.max(axis=1) / self.card.calibration.temperature
             if (known > self.card.calibration.strange).mean() < KNOWN:
                 return None
             p = probabilities(found, (), self.card.calibration)[:, :classes]
-            return misfit_of(values, self.values @ white, self.kind, with_shares(p))
+            return misfit_of(values, examples, self.kind, with_shares(p)[0])
 
         return self._of(table, embed(table, change_of(table, misfit), self.net))
 
@@ -166,7 +163,7 @@ def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Cali
     return np.asarray(p)
 
 
-def with_shares(p: Floats, rounds: int = 30) -> Floats:
+def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tuple[Floats, Floats]:
     """Probabilities (N, C) that know how common each class is among these atoms.
 
     The shares are those of most likelihood, found by expectation and maximisation (Saerens,
@@ -176,20 +173,27 @@ def with_shares(p: Floats, rounds: int = 30) -> Floats:
 
     Args:
         p: Probabilities where all classes are as common.
+        weight: (N,) by how much each atom counts, 0 to 1; by default all do.
         rounds: Of expectation and maximisation.
+
+    Returns:
+        The probabilities, and the shares (C,) that they were made with.
     """
+    weight = np.ones(len(p)) if weight is None else weight
+    total = float(weight.sum())
     share = np.full(p.shape[1], 1 / p.shape[1])
-    found, added = p, max(1.0, FEWEST * len(p))
+    found, before, added = p, share, max(1.0, FEWEST * total)
     for _ in range(rounds):
+        before = share
         found = p * share
         found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
-        share = (found.sum(axis=0) + added) / (len(p) + added * p.shape[1])
-    return np.asarray(found)
+        share = (weight @ found + added) / (total + added * p.shape[1])
+    return np.asarray(found), before
 
 
 def calibration() -> Calibration:
     """Return the calibration that comes with the package."""
-    return Calibration.model_validate(yaml.safe_load(FILE.read_text(encoding="utf-8")))
+    return Calibration.model_validate(parse_yaml(FILE.read_text(encoding="utf-8")))
 
 
 def load(folder: str | Path) -> Classifier:
@@ -204,7 +208,7 @@ def load(folder: str | Path) -> Classifier:
             f"classifier {str(folder)!r}: no folder with card.yaml; make one with atomscope teach."
         )
     try:
-        raw = yaml.safe_load((folder / "card.yaml").read_text(encoding="utf-8"))
+        raw = parse_yaml((folder / "card.yaml").read_text(encoding="utf-8"))
         version = raw.get("format") if isinstance(raw, dict) else None
         if version != FORMAT:
             raise UsageError(
@@ -247,7 +251,7 @@ def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)
     if len(rows):
-        found = with_shares(classifier.probabilities(seen.values[rows]))
+        found, _ = with_shares(classifier.probabilities(seen.values[rows]))
         best = found.argmax(axis=1)
         names = np.array([*classifier.labels, ""], dtype=object)
         structure[rows], p[rows] = names[best], found[np.arange(len(rows)), best]

@@ -134,6 +134,13 @@ class Embedded:
     spacing: Floats
 
 
+def frames_of(table: pd.DataFrame) -> list[NDArray[np.intp]]:
+    """Return the rows of each frame of a table that have a position; without a frame, of all."""
+    frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(table), int)
+    finite = np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)
+    return [np.flatnonzero((frame == f) & finite) for f in np.unique(frame[finite])]
+
+
 def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = None) -> Embedded:
     """Embed every atom of a table of one or more frames.
 
@@ -151,14 +158,9 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     net = net or embedder()
     xy = table[["x_px", "y_px"]].to_numpy(float)
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
-    frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(xy), int)
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
-    finite = np.isfinite(xy).all(axis=1)
-    for number in np.unique(frame):
-        rows = np.flatnonzero((frame == number) & finite)
-        if not len(rows):
-            continue
+    for rows in frames_of(table):
         seen = surroundings(*change(xy[rows], light[rows]))
         values[rows] = net.run_parts(xy[rows], seen.inputs())
         spacing[rows] = seen.spacing

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.classify.classifier import FEWEST, Classifier, load
+from atomscope.classify.classifier import Classifier, load, with_shares
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
 from atomscope.errors import UsageError
@@ -62,7 +62,7 @@ class Shipped(Classifier):
         words, parts, evidence = [*self.labels, NONE], [], []
         for h in hosts:
             mine = [k for k, name in enumerate(names) if name.partition(AT)[2] == h] + [-1]
-            found, share = with_weighted_shares(p[:, mine], weight)
+            found, share = with_shares(p[:, mine], weight)
             evidence.append(float(weight @ np.log((p[:, mine] @ share).clip(1e-300))))
             part = np.zeros((len(p), len(words)))
             for k, column in enumerate(mine):
@@ -119,26 +119,8 @@ def by_examples(
         if isinstance(classifier, Shipped):
             said[rows] = classifier.posterior(values, mine, host)
         else:
-            said[rows] = with_weighted_shares(classifier.probabilities(values), mine)[0]
+            said[rows] = with_shares(classifier.probabilities(values), mine)[0]
     return said
-
-
-def with_weighted_shares(p: Floats, weight: Floats, rounds: int = 30) -> tuple[Floats, Floats]:
-    """Same as `classifier.with_shares`, where atoms count by their weights (N,), 0 to 1.
-
-    Returns:
-        Probabilities (N, C) that know how common each class is, and the shares (C,).
-    """
-    share = np.full(p.shape[1], 1 / p.shape[1])
-    total = float(weight.sum())
-    added = max(1.0, FEWEST * total)
-    found = p
-    for _ in range(rounds):
-        before = share
-        found = p * share
-        found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
-        share = (weight @ found + added) / (total + added * p.shape[1])
-    return np.asarray(found), before
 
 
 def by_words(

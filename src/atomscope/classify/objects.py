@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.classify.embedding import Embedded
+from atomscope.classify.embedding import Embedded, frames_of
 from atomscope.errors import UsageError
 from atomscope.graph import connect, rings
 
@@ -47,16 +47,9 @@ def objects(
         return table, seen
     if kind == "place":
         return table, _places(table, seen, radius)
-    parts = [_groups(table, rows, kind) for rows in _frames(table)]
+    parts = [_groups(table, rows, kind) for rows in frames_of(table)]
     members = [m for of_frame in parts for m in of_frame]
     return _table(table, seen, members)
-
-
-def _frames(table: pd.DataFrame) -> list[Ints]:
-    xy = table[["x_px", "y_px"]].to_numpy(float)
-    frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(table), int)
-    finite = np.isfinite(xy).all(axis=1)
-    return [np.flatnonzero((frame == f) & finite) for f in np.unique(frame[finite])]
 
 
 def _places(table: pd.DataFrame, seen: Embedded, radius: float) -> Embedded:
@@ -64,7 +57,7 @@ def _places(table: pd.DataFrame, seen: Embedded, radius: float) -> Embedded:
         raise UsageError(f"radius {radius}: expected up to 20 spacings, above 0.")
     values = np.full(seen.values.shape, np.nan)
     xy = table[["x_px", "y_px"]].to_numpy(float)
-    for every in _frames(table):
+    for every in frames_of(table):
         rows = every[seen.whole[every]]  # cut surroundings would spoil the mean
         if not len(rows):
             continue

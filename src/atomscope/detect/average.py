@@ -42,20 +42,19 @@ def averaged(frame: Frame, spacing: float) -> Frame:
         spacing: Distance of columns in px.
     """
     values = _centred(frame)
-    lattice = repeating(frame, spacing)
+    lattice = _repeating(values, spacing)
     return np.asarray(lattice + _damped(values - lattice), dtype=np.float32)
 
 
-def repeating(frame: Frame, spacing: float) -> Frame:
-    """Return the part of a frame that repeats; see `averaged`."""
-    values = _centred(frame)
+def _repeating(values: Frame, spacing: float) -> Frame:
+    """Return the part of a frame that repeats, as strong as it is in each place."""
     lattice = _windowed(values, int(np.clip(ALONG * spacing, EDGE, LONGEST)) // 2 * 2)
     return np.asarray(lattice * _strength(values, lattice, spacing), dtype=np.float32)
 
 
 def is_striped(frame: Frame, spacing: float) -> bool:
     """Tell stripes from a lattice: all that repeats in them changes in one direction."""
-    down, right = (part.ravel() for part in np.gradient(repeating(frame, spacing)))
+    down, right = (part.ravel() for part in np.gradient(_repeating(_centred(frame), spacing)))
     tensor = np.array([[right @ right, right @ down], [right @ down, down @ down]], dtype=float)
     weaker, stronger = np.linalg.eigvalsh(tensor)
     return bool(weaker < STRIPED * stronger)

@@ -28,7 +28,7 @@ Progress = Callable[[int, int], None]
 WEAK = 0.05  # least probability of a candidate that the lattice may bring back
 _LOOKS = 3  # more at a frame with heavy atoms: what they feigned has a say in the first ones
 _BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, tails being off
-_PICKED = 7  # frames of a movie that tell its tails
+_PICKED = 7  # frames
 _FITTED, _ITSELF = 7.0, 0.3  # spacings around a place that is fitted again
 _DIM = 0.45  # of the usual brightness
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
@@ -74,11 +74,14 @@ class _Done:
 def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) -> Iterator[_Done]:
     """Yield what each frame gives, in order."""
 
-    common = _common_tail(image, plan, detector, view) if image.n_frames > 1 else None
+    seen: dict[int, _Done] = {}
+    if image.n_frames > 1:
+        seen = {i: _looked(image.frame(i), plan, detector, view) for i in _picked(image.n_frames)}
+    common = _common_tail(image, seen, plan, view)
 
     def one(index: int) -> _Done:
         frame = image.frame(index)
-        done = _looked(frame, plan, detector, view)
+        done = seen.pop(index) if index in seen else _looked(frame, plan, detector, view)
         before: Tail | None = None
         for _ in range(_LOOKS if image.n_frames == 1 else 1):
             tail = tail_of(frame, done.atoms, plan, view) if image.n_frames == 1 else common
@@ -99,18 +102,19 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
             yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
 
 
-def _common_tail(image: Image, plan: Recipe, detector: Model, view: View) -> Tail | None:
+def _picked(n_frames: int) -> list[int]:
+    """Frames of a movie that tell its tails."""
+    return [int(i) for i in np.unique(np.linspace(0, n_frames - 1, _PICKED).round())]
+
+
+def _common_tail(image: Image, seen: dict[int, _Done], plan: Recipe, view: View) -> Tail | None:
     """Tail of the columns of a movie: the middle one of some frames, if most of them show one.
 
     One frame alone is noisy; with a tail of its own for each, brightness would step.
     """
-    found = []
-    picked = np.unique(np.linspace(0, image.n_frames - 1, _PICKED).round().astype(int))
-    for index in picked:
-        frame = image.frame(int(index))
-        tail = tail_of(frame, _looked(frame, plan, detector, view).atoms, plan, view)
-        found += [tail] if tail is not None else []
-    if 2 * len(found) <= len(picked):
+    tails = (tail_of(image.frame(i), done.atoms, plan, view) for i, done in seen.items())
+    found = [tail for tail in tails if tail is not None]
+    if 2 * len(found) <= len(seen):
         return None
     height, width = (float(np.median([getattr(t, n) for t in found])) for n in ("height", "width"))
     return Tail(height, width)

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.recipe.stages import (
     ClassifyStage,
@@ -223,7 +224,7 @@ def load(name: str | Path) -> Recipe:
     """
     path = FOLDER / f"{name}.yaml" if str(name) in names() else Path(name)
     try:
-        recipe = Recipe.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        recipe = Recipe.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(
             f"recipe {str(name)!r}: neither a built-in one ({', '.join(names())}) nor a file."
@@ -244,7 +245,7 @@ def load(name: str | Path) -> Recipe:
         raise UsageError(
             f"recipe {path}: the stages are {[s.stage for s in recipe.stages]}; expected 'detect', "
             "then at most once each and in this order: refine, identify, name, steps of a chain "
-            "(classify, sort; as many as you like), track, measure."
+            "(classify, sort; as many as you like), track, measure, discover."
         )
     recipe = _beside(recipe, path)
     check_steps(recipe)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import yaml
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import InputError, UsageError
 from atomscope.simulate.surfaces import das7x7, fcc111
 
@@ -141,7 +141,7 @@ def _read(path: Path) -> Atoms:
 def _read_yaml(path: Path) -> Atoms:
     expected = "expected one material under 'materials', as in materials.yaml"
     try:
-        ((name, entry),) = yaml.safe_load(path.read_text("utf-8"))["materials"].items()
+        ((name, entry),) = parse_yaml(path.read_text("utf-8"))["materials"].items()
         return _build(str(name), entry).atoms
     except KeyError as error:
         raise InputError(f"{path.name}: {error} is missing or unknown; {expected}.") from None
@@ -153,7 +153,7 @@ def _read_yaml(path: Path) -> Atoms:
 @functools.cache
 def _data() -> dict[str, Any]:
     text = resources.files("atomscope.simulate").joinpath("materials.yaml").read_text("utf-8")
-    found: dict[str, Any] = yaml.safe_load(text)
+    found: dict[str, Any] = parse_yaml(text)
     return found
 
 

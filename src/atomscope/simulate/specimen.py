@@ -10,6 +10,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.simulate.defects import substitute, vacancy
 from atomscope.simulate.materials import structure
@@ -85,7 +86,7 @@ class SpecimenRecipe(_Strict):
             raise UsageError(f"recipe {name!r}: neither a file nor one of {known}.")
         path = path if path.is_file() else Path(name)
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
             detail = "; ".join(str(error).splitlines()[:3])
             raise UsageError(f"{path}: not a recipe for multislice ({detail}).") from error

@@ -8,6 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.simulate.classed import Change, Host
 from atomscope.simulate.clean import load_clean
@@ -161,7 +162,7 @@ class TrainingRecipe(_Strict):
             UsageError: The file is missing, is not YAML, or says something unknown.
         """
         try:
-            return cls.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+            return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
             detail = "; ".join(str(error).splitlines()[:3])
             raise UsageError(f"{path}: not a training recipe ({detail}).") from error
