@@ -8,7 +8,7 @@ JOBS.npz holds `count`, `frame_0`, `frame_1`, ... and what the method needs:
 atomap: `separation_i` (px, one or more), `threshold_i` (one or more), `refine`;
 atomai: `factor_i` (zoom to the sampling the network was trained at), `stacked`.
 OUT.npz gets `xy_i` (positions in px of the frame; for Atomap one array per setting,
-`xy_i_s_t`) and `seconds_i`.
+`xy_i_s_t`), `seconds_i`, and from AtomAI `class_i`.
 
 serve: for speed.py; takes `frame` and `xy`, reads names of tasks (predict, predict_refine, atomap)
 line by line and answers each with the seconds it took.
@@ -87,12 +87,15 @@ def atomai(jobs: dict[str, np.ndarray], weights: Path) -> dict[str, np.ndarray]:
             _, coordinates = network.predict(np.stack([shown[i] for i in group]))
         seconds = (time.perf_counter() - start) / len(group)
         for k, i in enumerate(group):
-            rows_columns = np.asarray(coordinates[k], dtype=float).reshape(-1, 3)[:, :2]
+            rows_columns, kind = np.split(
+                np.asarray(coordinates[k], dtype=float).reshape(-1, 3), [2], axis=1
+            )
             scale = np.array(shown[i].shape) / frames[i].shape
             # Zoomed pixel centres lie at (original + 1/2) * scale - 1/2.
             rows_columns = (rows_columns + 0.5) / scale - 0.5
             inside = (rows_columns <= np.array(frames[i].shape) - 1).all(axis=1)
             out[f"xy_{i}"] = rows_columns[inside][:, ::-1]
+            out[f"class_{i}"] = kind[inside, 0].astype(int)
             out[f"seconds_{i}"] = np.array(seconds)
     return out
 
