@@ -20,13 +20,15 @@ Frame = NDArray[np.float32]
 
 DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bright
 CROP = 192  # px of the canonical sampling on which candidates are tried
-REPEATS = 0.2  # least height of the autocorrelation at the spacing of a lattice
-CLEARLY = 0.4  # height beyond which the frame has a lattice, however little of it is filled
+CLEARLY = 0.4  # height of the autocorrelation beyond which the frame has a lattice, filled or not
 BRIGHTEST = 99.5  # percentile: brighter pixels are cut off for a second look
 NOISE = 0.05  # share of texture below which even a lattice that is not seen is looked for
 FAINT = 0.165  # share of texture in the variance of such pixels below which columns are not seen
 USUAL = 10.0  # px per spacing at which that share is meant
-LEAST_FILLING = 0.25  # share that columns fill where the autocorrelation alone is in doubt
+LEAST_FILLING = 0.32  # share that columns fill where the autocorrelation alone is in doubt,
+LEAST_SCORE = 0.6  # how sure they are there,
+AS_FAR = (0.75, 1.3)  # and how far apart, in spacings of a lattice
+LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
@@ -92,9 +94,9 @@ def choose_view(
     faint = None if lines else _faint_view(model, frame, scale)
     if faint is not None:
         return faint
-    if scale.spacing is not None and scale.order >= REPEATS:
+    if scale.spacing is not None:
         best = _best_trial(model, frame, scale.spacing, scale.sigma)
-        if scale.order >= CLEARLY or best.filling >= LEAST_FILLING:
+        if scale.order >= CLEARLY or _is_lattice(best, model.card.spacing_px):
             return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
@@ -111,7 +113,7 @@ def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
     if sure.spacing is None or sure.order < CLEARLY:
         return None
     best = _best_trial(model, clear, sure.spacing, sure.sigma)
-    if best.filling < LEAST_FILLING / 2 or is_striped(frame, sure.spacing):
+    if best.filling < LEAST_FAINT or is_striped(frame, sure.spacing):
         return None
     spacing = best.nearest / best.factor if best.nearest else sure.spacing
     noise = (1 - scale.signal) * (USUAL / spacing) ** 2  # of pixels as large as the network's
@@ -147,6 +149,17 @@ def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None)
         return best
     other = _try(model, frame, again)
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
+
+
+def _is_lattice(trial: Trial, spacing: float) -> bool:
+    """Tell whether columns found at a spacing fill the frame at that spacing, and surely.
+
+    A strong background and bright single atoms hide a lattice from the autocorrelation; texture
+    of a support and clusters of single atoms have a repeat by chance.
+    """
+    if trial.nearest is None or trial.score < LEAST_SCORE or trial.filling < LEAST_FILLING:
+        return False
+    return AS_FAR[0] < trial.nearest / spacing < AS_FAR[1]
 
 
 def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:

@@ -208,7 +208,7 @@ def stack(
     )
     bonds = np.concatenate([parts[0].bonds, parts[1].bonds + len(parts[0].atoms)])
     atoms = parts[0].atoms + parts[1].atoms
-    return _cropped(Sheet(atoms, bonds, both), edges)
+    return cropped(Sheet(atoms, bonds, both), edges)
 
 
 def _patch(unit: Atoms, edges: tuple[float, float], turn: float, shift: Floats) -> Atoms:
@@ -261,7 +261,7 @@ def _framed(sheet: Sheet, name: str, atoms: NDArray[np.intp], edges: tuple[float
     inside = _inside(sheet, edges)
     chosen = [int(i) for i in atoms if inside[i]]
     centre = sheet.atoms.positions[chosen].mean(axis=0)
-    return _cropped(noted(sheet, name, chosen, centre), edges)
+    return cropped(noted(sheet, name, chosen, centre), edges)
 
 
 def _inside(sheet: Sheet, edges: tuple[float, float]) -> NDArray[np.bool_]:
@@ -269,7 +269,8 @@ def _inside(sheet: Sheet, edges: tuple[float, float]) -> NDArray[np.bool_]:
     return np.asarray(np.all((xy >= 0) & (xy < edges), axis=1))
 
 
-def _cropped(sheet: Sheet, edges: tuple[float, float]) -> Sheet:
+def cropped(sheet: Sheet, edges: tuple[float, float]) -> Sheet:
+    """Return what lies within the field."""
     return without(sheet, list(np.flatnonzero(~_inside(sheet, edges))))[0]
 
 
