@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from atomscope.detect import class_map, detect
-from atomscope.detect.choose import is_dark
-from atomscope.detect.prepare import fill, usable
+from atomscope.detect import class_map, detect, look
+from atomscope.detect.choose import CLEARLY, LEAST_ORDER, is_dark
+from atomscope.detect.prepare import fill, level, usable
 from atomscope.errors import InputError, UsageError
 from atomscope.evaluate import score
+from atomscope.models.store import load
+from atomscope.scale import measure
 from atomscope.simulate.imaging import amorphous, render
 from atomscope.types import Image
 from worlds import HEXAGONAL, HONEYCOMB, SQUARE, inner, lattice_frame
@@ -205,3 +208,34 @@ def test_a_scale_bar_in_angstrom_is_not_needed():
     frame, _ = lattice_frame(size=128, dose=150)
     with_size = detect(Image(frame, pixel_size=0.12))
     np.testing.assert_allclose(with_size["x_px"], detect(frame)["x_px"], atol=0.05)
+
+
+def test_a_lattice_is_seen_under_a_strong_background_and_heavy_atoms(rng):
+    # patches of contamination and adatoms outweigh the columns in the autocorrelation
+    frame, truth = lattice_frame(size=448, spacing=20.0, cell=CELLS["hexagonal"], dose=40)
+    patches = ndimage.gaussian_filter(rng.normal(size=frame.shape), 45)
+    frame = frame + rng.poisson(120 + 40 * patches / patches.std()) - 120.0
+    adatoms = rng.uniform(20, 428, (12, 2))
+    frame += 700 * render(adatoms, np.ones(12), 5.5, frame.shape)
+    scale = look(Image(frame), load("universal")).scale
+    assert LEAST_ORDER < scale.order < CLEARLY  # the autocorrelation alone leaves it open
+    near = inner(truth, frame.shape, 20)
+    near = near[cKDTree(adatoms).query(near)[0] > 20]
+    assert score(near, points(frame), 5.0).recall > 0.95
+
+
+def test_lines_of_a_scan_are_not_taken_for_columns(rng):
+    # the tip jumps up and down from line to line: a repeat of 3 px, 0.1 Å
+    frame, truth = lattice_frame(size=256, spacing=56.0, cell=CELLS["hexagonal"], dose=None)
+    jumps = ndimage.gaussian_filter1d(rng.normal(size=frame.shape), 8, axis=1)
+    frame += 2 * jumps * np.cos(2 * np.pi / 3 * np.arange(256))[:, None]
+    assert measure(level(frame.astype(np.float32))).spacing < 4
+    image = Image(frame, pixel_size=0.04, modality="stm")
+    found = detect(image, model="stm")[["x_px", "y_px"]].to_numpy()
+    assert inner_f1(truth, found, frame.shape, 28, 14) > 0.9
+
+
+def test_a_pixel_size_in_a_wrong_unit_changes_no_column():
+    frame, _ = lattice_frame(size=192, spacing=12.0, dose=100)
+    right, wrong = (detect(frame, pixel_size=size) for size in (0.12, 0.012))
+    np.testing.assert_allclose(wrong[["x_px", "y_px", "p"]], right[["x_px", "y_px", "p"]])

@@ -26,8 +26,10 @@ from atomscope.plot import (
     scale_bar,
     shrink,
     shrink_factor,
+    view_of,
 )
 from atomscope.plot.network import MOST_ATOMS, members, place_names
+from atomscope.types import Image
 
 
 def table(xy: list[tuple[float, float]] | np.ndarray, **columns: object) -> pd.DataFrame:
@@ -345,6 +347,16 @@ def test_grey_uses_its_range_and_keeps_the_order(rng: np.random.Generator) -> No
     assert stretched.std() > 30
     order = np.argsort(frame, axis=None)[:-2]
     assert (np.diff(stretched.ravel()[order].astype(int)) >= 0).all()
+
+
+def test_lines_of_a_topograph_are_shown_at_one_height(rng: np.random.Generator) -> None:
+    atoms = rng.normal(size=(20, 30))
+    tilted = atoms + 50 * np.arange(20)[:, None] + rng.normal(size=(20, 1))
+    tilted[3, 4], tilted[7] = np.nan, np.nan
+    seen = view_of(Image(tilted, modality="stm"), 0)
+    assert np.ptp(np.nanmedian(np.delete(seen, 7, axis=0), axis=1)) < 1e-9
+    np.testing.assert_allclose(np.diff(seen[0]), np.diff(tilted[0]))
+    np.testing.assert_array_equal(view_of(Image(tilted, modality="haadf"), 0), tilted)
 
 
 def test_colours_follow_species_where_known_else_probability() -> None:

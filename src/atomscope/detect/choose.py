@@ -25,12 +25,14 @@ BRIGHTEST = 99.5  # percentile: brighter pixels are cut off for a second look
 NOISE = 0.05  # share of texture below which even a lattice that is not seen is looked for
 FAINT = 0.165  # share of texture in the variance of such pixels below which columns are not seen
 USUAL = 10.0  # px per spacing at which that share is meant
+LEAST_ORDER = 0.1  # height below which it has none: texture of a support reaches it by chance
 LEAST_FILLING = 0.32  # share that columns fill where the autocorrelation alone is in doubt,
 LEAST_SCORE = 0.6  # how sure they are there,
-AS_FAR = (0.75, 1.3)  # and how far apart, in spacings of a lattice
+AS_FAR = (0.85, 1.3)  # and how far apart, in spacings of a lattice
 LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
+CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
@@ -90,11 +92,11 @@ def choose_view(
         pixel_size: Å per px of the input, or None.
         lines: Whether the frame is a topograph, whose noise is one of lines, not of electrons.
     """
-    scale = _scale(frame)
+    scale = _scale(frame, pixel_size)
     faint = None if lines else _faint_view(model, frame, scale)
     if faint is not None:
         return faint
-    if scale.spacing is not None:
+    if scale.spacing is not None and scale.order >= LEAST_ORDER:
         best = _best_trial(model, frame, scale.spacing, scale.sigma)
         if scale.order >= CLEARLY or _is_lattice(best, model.card.spacing_px):
             return View(best.factor, False, scale)
@@ -122,13 +124,29 @@ def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
     return View(best.factor, False, replace(scale, spacing=sure.spacing), faint=True)
 
 
-def _scale(frame: Frame) -> Scale:
+def _scale(frame: Frame, pixel_size: float | None) -> Scale:
     """Measure the scale; where a few very bright atoms hide a lattice, without their height."""
     scale = measure(frame)
+    if pixel_size and scale.spacing and scale.spacing * pixel_size < CLOSEST:
+        return _coarser(frame, CLOSEST / pixel_size) or scale
     if scale.order >= CLEARLY:
         return scale
     flat = measure(np.minimum(frame, np.float32(np.percentile(frame, BRIGHTEST))))
     return flat if flat.order >= CLEARLY else scale
+
+
+def _coarser(frame: Frame, closest: float) -> Scale | None:
+    """Measure with pixels two to sixteen times as large, in which no finer repeat is left.
+
+    None where no lattice with a spacing of at least `closest` px is clear: a pixel size in a
+    wrong unit makes any lattice look too fine, and none of these shows another.
+    """
+    for step in (2, 4, 8, 16):
+        found = measure(resample(frame, 1 / step))
+        if found.spacing and found.order >= CLEARLY and found.spacing * step >= closest:
+            grain = None if found.sigma is None else found.sigma * step
+            return replace(found, spacing=found.spacing * step, sigma=grain)
+    return None
 
 
 def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:

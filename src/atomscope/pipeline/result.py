@@ -88,7 +88,7 @@ class Result:
         file is written whole or not at all; atoms.csv comes first, run.json last.
         """
         from atomscope.io.write import write_extxyz, write_json, write_table
-        from atomscope.plot import network, overlay
+        from atomscope.plot import network, overlay, view_of
         from atomscope.report import write_report
 
         out = Path(out)
@@ -112,7 +112,7 @@ class Result:
         first = self.atoms[self.atoms["frame"] == 0]
         host = self.card["defects"].get("host")
         overlay(
-            self.image.frame(0),
+            view_of(self.image, 0),
             first,
             out / "overlay.png",
             pixel_size=pixel_size,

@@ -26,6 +26,7 @@ from atomscope.plot.pixels import (
     scale_bar,
     shrink,
     shrink_factor,
+    view_of,
 )
 from atomscope.types import FloatArray
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "KNOWN_COLOUR", "PALETTE", "UNKNOWN_COLOUR", "UNNAMED_COLOUR", "Classes", "Network", "circles",
     "classify_colours", "curves", "grey", "median_spacing", "network", "overlay", "ring_colour",
-    "scale_bar", "shrink", "shrink_factor",
+    "scale_bar", "shrink", "shrink_factor", "view_of",
 ]  # fmt: skip
 
 _DPI = 100  # only the ratio of points to pixels; the picture has as many pixels as it needs

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.types import FloatArray
+from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,6 +38,18 @@ def shrink(frame: FloatArray, factor: int) -> FloatArray:
         means = np.add.reduceat(sums, columns) / np.maximum(counts, 1)
         rows.append(np.where(counts > 0, means, np.nan))
     return np.array(rows)
+
+
+def view_of(image: Image, index: int) -> FloatArray:
+    """Return a frame as one looks at it: scan lines of a topograph are brought to one height."""
+    frame = image.frame(index)
+    if image.modality != "stm":
+        return frame
+    known = np.isfinite(frame)
+    lines = known.any(axis=1)
+    height = np.zeros((len(frame), 1))
+    height[lines, 0] = np.nanmedian(np.where(known, frame, np.nan)[lines], axis=1)
+    return np.asarray(frame - height)
 
 
 def grey(frame: FloatArray) -> NDArray[np.uint8]:

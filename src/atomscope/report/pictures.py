@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomscope.plot import grey, shrink, shrink_factor
+from atomscope.plot import grey, shrink, shrink_factor, view_of
 from atomscope.types import FloatArray, Image
 
 MAX_FRAMES = 64
@@ -58,7 +58,7 @@ def _encode_all(image: Image, frames: tuple[int, ...], factor: int) -> tuple[str
     uris: list[str] = []
     total = 0
     for done, index in enumerate(frames, start=1):
-        data = _encode(shrink(image.frame(index), factor), lossless)
+        data = _encode(shrink(view_of(image, index), factor), lossless)
         total += len(data)
         # The frames are alike: give up as soon as this pace breaks the budget.
         if factor < max(height, width) and total > MAX_BYTES * max(done / len(frames), 0.02):
