@@ -66,7 +66,10 @@ def score(models: dict[str, Model], world: World, args: argparse.Namespace, clas
             seen = list(frames(world, snr, width, args.views))
             for name, model in models.items():
                 each = [tally(p, named_by(model, p.frame), classes) for p in seen]
-                print(_row(f"{snr:g} | {width:g} | {name}", reduce(add, each), args.pm), flush=True)
+                total = reduce(add, each)
+                print(_row(f"{snr:g} | {width:g} | {name}", total, args.pm), flush=True)
+            count = " | ".join(map(str, total.true))  # the same for all models
+            print(f"| {snr:g} | {width:g} | (number) | {count} | |", flush=True)
 
 
 def _row(head: str, total: Tally, pm: float) -> str:
