@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from atomscope.detect.average import averaged, is_striped
-from atomscope.detect.tiles import columns
+from atomscope.detect.trials import FACTORS, Trial, attempt, best_trial
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample
@@ -19,22 +18,22 @@ from atomscope.scale import Scale, measure
 Frame = NDArray[np.float32]
 
 DARK_FIELD = 320  # px in the middle of a frame that decide between dark and bright
-CROP = 192  # px of the canonical sampling on which candidates are tried
-CLEARLY = 0.4  # height of the autocorrelation beyond which the frame has a lattice, filled or not
+CLEARLY = 0.4  # height of the autocorrelation beyond which the frame has a lattice, filled or not,
+SEEN_REPEAT = 0.15  # where the columns found repeat as well, if only a little
 BRIGHTEST = 99.5  # percentile: brighter pixels are cut off for a second look
 NOISE = 0.05  # share of texture below which even a lattice that is not seen is looked for
 FAINT = 0.165  # share of texture in the variance of such pixels below which columns are not seen
 USUAL = 10.0  # px per spacing at which that share is meant
-LEAST_ORDER = 0.1  # height below which it has none: texture of a support reaches it by chance
-LEAST_FILLING = 0.32  # share that columns fill where the autocorrelation alone is in doubt,
-LEAST_SCORE = 0.6  # how sure they are there,
-AS_FAR = (0.85, 1.3)  # and how far apart, in spacings of a lattice
+LEAST_SCORE = 0.6  # certainty of columns that show a lattice where that does not,
+LEAST_FILLING = 0.12  # the share that they fill,
+LEAST_REPEAT = 0.33  # how well they repeat,
+AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
+SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
+SPACINGS_PX = (4.0, 48.0)  # and in px
+STEP = 1.3  # from one of these to the next
 LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
-MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
-FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
-FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 
 
 @dataclass(frozen=True)
@@ -59,23 +58,6 @@ class View:
     faint: bool = False
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What one factor shows on a part of the frame.
-
-    Attributes:
-        factor: Canonical px per px of the input.
-        score: Certainty of the columns found, 0 to 1.
-        nearest: Their median distance in canonical px, None for a handful.
-        filling: Share of the part that they fill, 1 for a square lattice at that distance.
-    """
-
-    factor: float
-    score: float = -1.0
-    nearest: float | None = None
-    filling: float = 0.0
-
-
 def choose_view(
     model: Model, frame: Frame, pixel_size: float | None, *, lines: bool = False
 ) -> View:
@@ -96,10 +78,17 @@ def choose_view(
     faint = None if lines else _faint_view(model, frame, scale)
     if faint is not None:
         return faint
-    if scale.spacing is not None and scale.order >= LEAST_ORDER:
-        best = _best_trial(model, frame, scale.spacing, scale.sigma)
-        if scale.order >= CLEARLY or _is_lattice(best, model.card.spacing_px):
-            return View(best.factor, False, scale)
+    trials = []
+    if scale.spacing is not None:
+        trials.append(best_trial(model, frame, scale.spacing, scale.sigma))
+        clear = scale.order >= CLEARLY and trials[0].score >= LEAST_SCORE
+        if clear and trials[0].order >= SEEN_REPEAT:
+            return View(trials[0].factor, False, scale)
+    trials += _search(model, frame, pixel_size)
+    good = [trial for trial in trials if _is_lattice(model, trial)]
+    if good:
+        best = max(good, key=lambda trial: trial.score * trial.order)
+        return View(best.factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
 
@@ -114,7 +103,7 @@ def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
     sure = measure(clear)
     if sure.spacing is None or sure.order < CLEARLY:
         return None
-    best = _best_trial(model, clear, sure.spacing, sure.sigma)
+    best = best_trial(model, clear, sure.spacing, sure.sigma)
     if best.filling < LEAST_FAINT or is_striped(frame, sure.spacing):
         return None
     spacing = best.nearest / best.factor if best.nearest else sure.spacing
@@ -149,35 +138,30 @@ def _coarser(frame: Frame, closest: float) -> Scale | None:
     return None
 
 
-def _best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
-    """Try the spacing as it is, and finer: the repeat may hold several columns.
+def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]:
+    """Try all spacings that a lattice may have.
 
-    At the wrong factor columns merge or noise is found, and both cost certainty. Where the
-    grain is very much finer than the repeat, the repeat alone is no candidate.
+    A strong background, heavy adatoms or uneven lines hide a lattice from the autocorrelation of
+    the frame, but not from that of the columns found.
     """
-    base = model.card.spacing_px / spacing
-    many = sigma is not None and sigma * base < MANY_SIGMA
-    wanted = [2**0.5 * FINER * base] if many else [FINER * base, base]
-    trials = [_try(model, frame, float(np.clip(f, *FACTORS))) for f in wanted]
-    best = max(trials, key=lambda trial: trial.score)
-    if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
-        return best
-    again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
-    if not 0.4 < again / base < 3.2:
-        return best
-    other = _try(model, frame, again)
-    return other if other.nearest is not None and other.score > 0.8 * best.score else best
+    low, high = SPACINGS_PX
+    if pixel_size is not None:
+        low, high = (float(np.clip(a / pixel_size, low, high)) for a in SPACINGS)
+    high = max(min(high, min(frame.shape) / 5), low)
+    count = int(np.log(high / low) / np.log(STEP)) + 2
+    spacings = np.geomspace(low, high, count)
+    return [attempt(model, frame, model.card.spacing_px / spacing) for spacing in spacings]
 
 
-def _is_lattice(trial: Trial, spacing: float) -> bool:
-    """Tell whether columns found at a spacing fill the frame at that spacing, and surely.
+def _is_lattice(model: Model, trial: Trial) -> bool:
+    """Tell whether columns found fill the part, are sure, repeat, and lie as far apart as tried.
 
-    A strong background and bright single atoms hide a lattice from the autocorrelation; texture
-    of a support and clusters of single atoms have a repeat by chance.
+    Texture of a support passes for columns at some sampling, but does not repeat.
     """
     if trial.nearest is None or trial.score < LEAST_SCORE or trial.filling < LEAST_FILLING:
         return False
-    return AS_FAR[0] < trial.nearest / spacing < AS_FAR[1]
+    apart = trial.nearest / model.card.spacing_px
+    return trial.order >= LEAST_REPEAT and AS_FAR[0] < apart < AS_FAR[1]
 
 
 def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:
@@ -203,36 +187,3 @@ def is_dark(frame: Frame) -> bool:
     if spread == 0:
         return False
     return float(np.mean((values / spread) ** 3)) < -1.2
-
-
-def _try(model: Model, frame: Frame, factor: float) -> Trial:
-    """Look at a part of the frame at one factor."""
-    part = _part(frame, factor)
-    found = columns(model, normalise(part))
-    xy, p = found.xy, found.p
-    sure = p > 0.5
-    if not sure.any():
-        return Trial(factor, 0.0)
-    score = float(p[sure].sum() / (p.sum() + 2.0) * p[sure].mean())
-    if sure.sum() < 8:
-        return Trial(factor, score)
-    nearest = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
-    return Trial(factor, score, nearest, float(sure.sum()) * nearest**2 / part.size)
-
-
-def _part(frame: Frame, factor: float) -> Frame:
-    """Resample the part of a frame with most detail; it is about CROP px wide afterwards."""
-    edge = int(np.ceil(CROP / factor))
-    height, width = frame.shape
-    if height * width <= 1.5 * edge * edge:
-        return resample(frame, factor)
-    corners = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
-    parts = (resample(frame[y : y + edge, x : x + edge], factor) for y, x in corners)
-    return max(parts, key=lambda part: float(np.diff(part, axis=1).std()))
-
-
-def _starts(length: int, edge: int) -> list[int]:
-    """Up to three places of a part of `edge` px along a side."""
-    if length <= edge:
-        return [0]
-    return sorted({0, (length - edge) // 2, length - edge})

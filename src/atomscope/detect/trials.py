@@ -1,0 +1,111 @@
+"""Looking at a part of a frame at one sampling and another: which one shows columns?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from atomscope.detect.tiles import columns
+from atomscope.models.normalise import normalise
+from atomscope.models.store import Model
+from atomscope.sampling import resample
+from atomscope.scale import measure
+
+Frame = NDArray[np.float32]
+
+CROP = 192  # px of the canonical sampling on which candidates are tried
+MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
+SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
+FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
+FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
+SPOT = 0.12  # of the distance between columns: their width in a drawing of them
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one factor shows on a part of the frame.
+
+    Attributes:
+        factor: Canonical px per px of the input.
+        score: Certainty of the columns found, 0 to 1.
+        nearest: Their median distance in canonical px, None for a handful.
+        filling: Share of the part that they fill, 1 for a square lattice at that distance.
+        order: How well they repeat, all drawn alike: height of the autocorrelation at the shortest
+            repeat, 1 for a perfect crystal.
+    """
+
+    factor: float
+    score: float = -1.0
+    nearest: float | None = None
+    filling: float = 0.0
+    order: float = 0.0
+
+
+def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
+    """Try the spacing as it is, and finer: the repeat may hold several columns.
+
+    At the wrong factor columns merge or noise is found, and both cost certainty. Where the
+    grain is very much finer than the repeat, the repeat is taken for one column only where that
+    is much surer.
+    """
+    base = model.card.spacing_px / spacing
+    many = sigma is not None and sigma * base < MANY_SIGMA
+    wanted = [2**0.5 * FINER * base] if many else [FINER * base, base]
+    trials = [attempt(model, frame, factor) for factor in wanted]
+    best = max(trials, key=lambda trial: trial.score)
+    if many:
+        one = attempt(model, frame, base)
+        best = one if one.score > best.score + SURER else best
+    if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
+        return best
+    again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
+    if not 0.4 < again / base < 3.2:
+        return best
+    other = attempt(model, frame, again)
+    return other if other.nearest is not None and other.score > 0.8 * best.score else best
+
+
+def attempt(model: Model, frame: Frame, factor: float) -> Trial:
+    """Look at a part of the frame at one factor, brought into its bounds."""
+    factor = float(np.clip(factor, *FACTORS))
+    part = _part(frame, factor)
+    found = columns(model, normalise(part))
+    xy, p = found.xy, found.p
+    sure = p > 0.5
+    if not sure.any():
+        return Trial(factor, 0.0)
+    score = float(p[sure].sum() / (p.sum() + 2.0) * p[sure].mean())
+    if sure.sum() < 8:
+        return Trial(factor, score)
+    nearest = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
+    filling = float(sure.sum()) * nearest**2 / part.size
+    return Trial(factor, score, nearest, filling, _order(xy[sure], nearest, part.shape))
+
+
+def _order(xy: NDArray[np.float64], nearest: float, shape: tuple[int, ...]) -> float:
+    drawn = np.zeros(shape, dtype=np.float32)
+    col, row = np.rint(xy).astype(int).T
+    drawn[row.clip(0, shape[0] - 1), col.clip(0, shape[1] - 1)] = 1
+    return measure(ndimage.gaussian_filter(drawn, SPOT * nearest)).order
+
+
+def _part(frame: Frame, factor: float) -> Frame:
+    """Resample the part of a frame with most detail; it is about CROP px wide afterwards."""
+    edge = int(np.ceil(CROP / factor))
+    height, width = frame.shape
+    if height * width <= 1.5 * edge * edge:
+        return resample(frame, factor)
+    corners = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
+    parts = (resample(frame[y : y + edge, x : x + edge], factor) for y, x in corners)
+    return max(parts, key=lambda part: float(np.diff(part, axis=1).std()))
+
+
+def _starts(length: int, edge: int) -> list[int]:
+    """Up to three places of a part of `edge` px along a side."""
+    if length <= edge:
+        return [0]
+    return sorted({0, (length - edge) // 2, length - edge})
