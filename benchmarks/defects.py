@@ -2,6 +2,7 @@
 
     python benchmarks/defects.py [--quick] [--seeds N] [--first-seed N] [--hosts NAME ...]
                                   [--levels NAME ...]
+    python benchmarks/defects.py --borders [--seeds N] [--first-seed N] [--levels NAME ...]
 
 Each frame holds some defects of known kind (`atomscope.simulate.named`), in a layer that is turned
 and mirrored at random. Three ways to the names:
@@ -14,6 +15,10 @@ and mirrored at random. Three ways to the names:
 A defect is right when just one defect was found within 2 Å of it, and that has its name. False
 defects are those farther than 4 Å from the atoms and the middle of every planted one, and all in
 perfect layers; per 10,000 atoms of the host. Prints Markdown tables.
+
+`--borders`: frames of one straight border of domains, or one region of 1T', of
+`atomscope.simulate.named_borders`. Right is a frame in which the name was found once; the region
+'twin' beside a twin boundary is right too, all other names are false.
 """
 
 from __future__ import annotations
@@ -34,8 +39,10 @@ from atomscope import analyze
 from atomscope.formula import parse
 from atomscope.rules import name_defects
 from atomscope.simulate.named import EXPONENT, LOW, MEDIUM, NamedFrame, kinds_of, named_frame
+from atomscope.simulate.named_borders import BORDERS, border_frame
 
 HOSTS = {"graphene": "C", "hBN": "B,N", "1H-MoS2": "Mo,S2,S", "1H-WSe2": "W,Se2,Se"}
+BORDER_HOSTS = {"graphene": "C", "1H-MoS2": "Mo,S2,S", "SrTiO3": "Sr,TiO"}
 LEVELS = {"truth": None, "medium": MEDIUM, "low": LOW}
 FIRST_SEED = 70_000  # tests use small ones
 SIZE = 448  # px of 0.11 Å
@@ -173,6 +180,47 @@ def measure(host: str, level: str, args: argparse.Namespace) -> Tally:
     return tally
 
 
+def borders(level: str, args: argparse.Namespace) -> pd.DataFrame:
+    """One row per frame with a border: how often it was named, what else, errors."""
+    rows = []
+    for kind in BORDERS:
+        for k in range(args.seeds * (args.more_truth if level == "truth" else 1)):
+            frame = border_frame(kind, args.first_seed + k, size_px=SIZE, dose=LEVELS[level])
+            if frame.image is None:
+                named = name_defects(frame.atoms, shape=frame.shape, pixel_size=frame.pixel_size)
+                found = named.defects
+            else:
+                told = BORDER_HOSTS[frame.host]
+                found = analyze(frame.image, pixel_size=frame.pixel_size, elements=told).defects
+            mine = found[found["name"] == kind]
+            others = [n for n in found["name"] if n not in (kind, "twin")]
+            off = np.nan
+            if len(mine) == 1 and np.isfinite(mine["direction"].iloc[0]):
+                turn = abs(mine["direction"].iloc[0] - frame.defects["direction"].iloc[0]) % 180
+                off = min(turn, 180 - turn)
+            row = {"kind": kind, "right": len(mine) == 1, "found": len(mine), "others": others}
+            length = mine["length_px"].sum() * frame.pixel_size
+            rows.append(row | {"off": off, "length": length, "atoms": len(frame.atoms)})
+            if args.verbose:
+                print(level, args.first_seed + k, rows[-1])
+    return pd.DataFrame(rows)
+
+
+def border_table(found: dict[str, pd.DataFrame]) -> str:
+    """Markdown: borders named once, error of their direction, other names."""
+    lines = ["| border | from | named | direction off by, at most | length, median | other names |"]
+    lines.append("|" + "---|" * 6)
+    for level, rows in found.items():
+        for kind, g in rows.groupby("kind", sort=False):
+            others = Counter(name for names in g["others"] for name in names)
+            said = "; ".join(f"{name} ×{n}" for name, n in others.most_common(3)) or "none"
+            lines.append(
+                f"| {kind} | {level} | {g['right'].sum()} of {len(g)} | {g['off'].max():.2f}° | "
+                f"{g['length'].median():.1f} Å | {said} of {g['atoms'].sum()} atoms |"
+            )
+    return "\n".join(lines)
+
+
 def table(host: str, tallies: dict[str, Tally]) -> str:
     """Markdown: share of right names per kind, and false defects."""
     head = ["defect", *(f"{name} (of n)" for name in tallies), "otherwise called"]
@@ -216,10 +264,14 @@ def main() -> None:
     parser.add_argument("--levels", nargs="*", default=list(LEVELS), choices=list(LEVELS))
     parser.add_argument("--elements", default="frame", choices=["frame", "all"])
     parser.add_argument("--csv", type=Path, help="write one line per host, level and kind")
+    parser.add_argument("--borders", action="store_true", help="borders of domains instead")
     parser.add_argument("--verbose", action="store_true", help="print a line per frame")
     args = parser.parse_args()
     if args.quick:
         args.seeds, args.perfect, args.more_truth = 1, 1, 1
+    if args.borders:
+        print(border_table({level: borders(level, args) for level in args.levels}))
+        return
     rows = []
     for host in args.hosts:
         tallies = {level: measure(host, level, args) for level in args.levels}

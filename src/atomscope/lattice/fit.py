@@ -123,8 +123,10 @@ def _fit(xy: Floats, bright: Floats) -> Lattice | None:
     regular = np.sqrt(np.nanmean(np.sum(deviation**2, axis=1))) < _CHANCE * reach
     if not regular or not _alike(crystal.vectors, vectors):
         return None
-    larger = find_supercell(crystal, np.column_stack([deviation, _log(bright)]))
-    if larger is not None:
+    for _ in range(2):  # oxygen against metals first, then one metal against the other
+        larger = find_supercell(crystal, np.column_stack([deviation, _log(bright)]))
+        if larger is None:
+            break
         crystal = settle(xy, near, enlarge(crystal, larger))
         deviation = deviations(xy, near, crystal)
     return _canonical(xy, crystal, deviation, bright)

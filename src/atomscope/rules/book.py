@@ -27,12 +27,13 @@ _FIELDS = frozenset(
         "extra",
         "found",
         "site",
+        "walls",
         "gained",
         "lost",
         "n",
     )
 )
-_PARTS = ("foreign", "shell", "rings", "missing", "swaps", "extra")
+_PARTS = ("foreign", "shell", "rings", "missing", "swaps", "extra", "walls", "paired")
 
 Count = int | str
 Pattern = dict[str | int, Count]
@@ -55,6 +56,8 @@ class Rule(BaseModel):
     missing: Pattern | Literal["any"] = Field({}, description="sites without an atom")
     swaps: Pattern | Literal["any"] = Field({}, description="'found@site': another column there")
     extra: Pattern | Literal["any"] = Field({}, description="atoms beside or on top of the host")
+    walls: Pattern | Literal["any"] = Field({}, description="pieces of a border between domains")
+    paired: Pattern | Literal["any"] = Field({}, description="metal atoms in rows that pair up")
     chain: bool = Field(False, description="several in a row are one: pieces of a boundary")
     row: bool = Field(False, description="members stand in one straight row of neighbouring sites")
 
@@ -90,14 +93,16 @@ class Book(BaseModel):
     Attributes:
         name: Of the host.
         columns: Species of the undisturbed columns, by role: {C: [C]}, {M: [Mo, W], X2: [S2]}.
+            Borders of domains are told by the first two, paired rows by the first.
         sense: What shows a defect: 'rings' of bonds, or 'sites' of the lattice.
         ring: Size of the rings of the host.
         coordination: Bonds of an atom of the host.
         bonds: Longest bonds in Å by pair of elements, or the name of such a set in
             `graph.rules`; others by covalent radii.
+        paired: Whether the rows of the first kind of columns pair up in the host itself.
         labels: What the classes of a model of the zoo stand for, as words of `columns` and
             `roles`, where species are unknown.
-        roles: Further words for sets of species, to be used in patterns.
+        roles: Further words for sets of species that the host may hold, to be used in patterns.
         rules: In order; the first that fits gives the name.
     """
 
@@ -110,6 +115,7 @@ class Book(BaseModel):
     ring: int = Field(6, ge=3, le=12)
     coordination: int = Field(3, ge=1, le=12)
     bonds: dict[str, float] | Literal["graphene", "chalcogenide", "radii"] = {}
+    paired: bool = False
     roles: dict[str, tuple[str, ...]] = {}
     labels: dict[str, str] = {}
     rules: tuple[Rule, ...]
@@ -129,6 +135,11 @@ class Book(BaseModel):
     def host(self) -> frozenset[str]:
         """Species of all undisturbed columns, and the words for them."""
         return frozenset(self.columns) | {s for words in self.columns.values() for s in words}
+
+    @property
+    def usual(self) -> frozenset[str]:
+        """Species of the host, and those that it may hold beside them."""
+        return self.host | {s for words in self.roles.values() for s in words}
 
     def species(self, word: str) -> frozenset[str] | None:
         """Return what a word of a pattern stands for; None for anything."""

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.rules.findings import Floats, Group, Ints
+from atomscope.rules.walls import TWIN
 
 _SLIM = 2.5  # a line is so many times as long as wide
 _LEAST = 3  # findings in it
@@ -36,11 +37,14 @@ class Atoms:
 def extent(group: Group, atoms: Atoms) -> dict[str, float]:
     """Return length_px, direction and misorientation of what is long and slim, else nothing.
 
+    Domains are areas, and have none of these.
+
     The misorientation is that of the six-fold order of the atoms on both sides: half of the
     smallest turn of the mean of exp(6iθ) over the second neighbours of honeycombs, 0 to 30°.
     """
     places = np.array([finding.place for finding in group.findings])
-    if len(places) < _LEAST:
+    area = any(f.part == "paired" or f.word == TWIN for f in group.findings)
+    if len(places) < _LEAST or area:
         return {}
     centred = places - places.mean(axis=0)
     _, size, axes = np.linalg.svd(centred, full_matrices=False)

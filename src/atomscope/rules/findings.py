@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,8 @@ class Finding:
     """One thing that is not as in the host.
 
     Attributes:
-        part: foreign, rings, missing, swaps or extra.
-        word: Species, size of a ring, or 'found@site'.
+        part: foreign, rings, missing, swaps, extra, walls or paired.
+        word: Species, size of a ring, 'found@site', or kind of a border.
         place: Position in px, shape (2,).
         atoms: Rows of the table that belong to it.
         p: Probability that it is there.
@@ -63,6 +63,20 @@ class Group:
     def atoms(self) -> tuple[int, ...]:
         """Rows of the table, ascending."""
         return tuple(sorted({i for finding in self.findings for i in finding.atoms}))
+
+    def of_rows(self, rows: Ints) -> Group:
+        """Return the group with the rows (N,) of a larger table in place of 0 to N - 1."""
+        if len(rows) and rows[-1] == len(rows) - 1:
+            return self
+        moved = (
+            replace(
+                f,
+                atoms=tuple(int(rows[i]) for i in f.atoms),
+                shell=tuple(int(rows[i]) for i in f.shell),
+            )
+            for f in self.findings
+        )
+        return replace(self, findings=tuple(moved))
 
     @property
     def place(self) -> Floats:

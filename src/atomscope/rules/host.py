@@ -7,11 +7,15 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from atomscope.errors import UsageError
+from atomscope.formula import parse
 from atomscope.lattice import Lattice
 from atomscope.rules.book import Book, load, names
 from atomscope.rules.findings import Floats, Ints
+from atomscope.rules.pairing import pairs_up
 
 _LATTICE = 0.85  # share of the atoms that an unknown lattice must hold to have defects
+_EXPONENT = 1.64
 _HOST = 0.7  # share of the atoms that the species of a host have at least
 
 
@@ -30,16 +34,27 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
     """
     if host is not None:
         return load(host)
+    best: tuple[float, bool, Book | None] = (0.0, False, None)
     for name in names():
         book = load(name)
         if not book.columns:
             continue  # for want of a better one: see `letters`
         words = words_of(table, book)
         known = words[words != ""]
-        enough = len(known) >= max(1, 0.5 * len(words)) and book.known(set(known))
-        if enough and np.mean(np.isin(known, list(book.host))) >= _HOST:
-            return book
-    return None
+        if len(known) < max(1, 0.5 * len(words)) or not book.known(set(known)):
+            continue
+        share = float(np.mean(np.isin(known, list(book.usual))))
+        if share < _HOST or (share, book.paired) <= best[:2]:
+            continue
+        if not book.paired or _pairs_up(table, words, book):
+            best = (share, book.paired, book)
+    return best[2]
+
+
+def _pairs_up(table: pd.DataFrame, words: Ints, book: Book) -> bool:
+    """Whether most metal atoms of the first frame do."""
+    first = (table["frame"] == table["frame"].iloc[0]).to_numpy()
+    return pairs_up(table.loc[first, ["x_px", "y_px"]].to_numpy(float), words[first], book)
 
 
 def words_of(table: pd.DataFrame, book: Book) -> Ints:
@@ -71,6 +86,22 @@ def letters(lattice: Lattice | None, count: int) -> Ints | None:
     site = np.where(lattice.sublattice < len(names_of) - 1, lattice.sublattice, -1)
     words = names_of[site].astype(object)
     return words if len(words) == count else None
+
+
+def strengths(species: Ints) -> Floats:
+    """Return how bright columns are in dark field, as far as elements tell, shape (N,).
+
+    The sum of Z**1.64 (Krivanek et al., Nature 464, 571 (2010)); NaN for words that are none.
+    """
+    known = {str(w): _strength(str(w)) for w in set(species)}
+    return np.array([known[str(w)] for w in species], dtype=float)
+
+
+def _strength(word: str) -> float:
+    try:
+        return parse([word])[0].strength(_EXPONENT) if word else np.nan
+    except UsageError:
+        return np.nan
 
 
 def named_p(rows: pd.DataFrame, otherwise: Floats) -> Floats:

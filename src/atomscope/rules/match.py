@@ -8,7 +8,7 @@ from collections import Counter
 from atomscope.rules.book import Book, Pattern, Rule, bounds
 from atomscope.rules.findings import Group
 
-_PARTS = ("foreign", "rings", "missing", "swaps", "extra")
+_PARTS = ("foreign", "rings", "missing", "swaps", "extra", "walls", "paired")
 
 
 def name_of(group: Group, book: Book) -> tuple[str, int] | None:
@@ -83,6 +83,7 @@ def _words(group: Group, parts: dict[str, Counter[str]]) -> dict[str, str | int]
         "missing": _short(parts.get("missing", Counter())),
         "extra": _short(parts.get("extra", Counter())),
         "swaps": "+".join(sorted(word.replace("@", "_") for word in swaps.elements())),
+        "walls": _short(parts.get("walls", Counter())),
         "found": _short(found),
         "site": _short(site),
         "gained": _more(found, site),

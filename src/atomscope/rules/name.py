@@ -15,15 +15,18 @@ from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import Atoms, extent
-from atomscope.rules.findings import Bools, Group, Ints
-from atomscope.rules.host import choose_book, letters, named_p, words_of
+from atomscope.rules.findings import Bools, Finding, Group, Ints
+from atomscope.rules.host import choose_book, letters, named_p, strengths, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
+from atomscope.rules.pairing import around_pairs, find_pairing
 from atomscope.rules.sites import find_extra, find_missing, find_swaps, grouped
+from atomscope.rules.walls import WHOLE, find_walls, off_borders
 from atomscope.species import Lattices
 
 Shape = tuple[int, int]
 _ANY = "lattice"  # the book for hosts that no other one knows
+_OTHER = -2  # the domain of atoms that are not of the host
 _MOST = 0.4  # share of atoms in defects, beyond which the host is in doubt
 
 
@@ -73,7 +76,11 @@ def name_defects(
     tables, rows = [], []
     for frame, here in table.groupby("frame", sort=True):
         part = here.reset_index(drop=True)
-        lattice = lattices.get(int(str(frame))) if lattices is not None else _fitted(part, book)
+        lattice = (
+            lattices.get(int(str(frame)))
+            if lattices is not None
+            else _fitted(part, book, species[here.index.to_numpy()])
+        )
         words = species[here.index.to_numpy()] if book.columns else letters(lattice, len(part))
         if words is None:
             tables.append(part)
@@ -86,15 +93,24 @@ def name_defects(
         found = pd.concat(tables, ignore_index=True) if tables else table
         warnings = () if known else (why,)
         return NamedDefects(found, conform(pd.DataFrame(), DEFECTS), book.name, warnings)
-    defects = pd.concat(rows, ignore_index=True)
+    defects = conform(pd.concat(rows, ignore_index=True), DEFECTS)
     done = pd.concat(tables, ignore_index=True)
-    share = float(done["defect"].notna().mean())
+    share = _deviating(done, defects, book)
     doubt = (
         f"{share:.0%} of the atoms deviate from {book.name}: it may not be the host, or lie in "
         "several layers; its names mean little here."
     )
     warnings = (doubt,) if share > _MOST else ()
-    return NamedDefects(done, conform(defects, DEFECTS), book.name, warnings)
+    return NamedDefects(done, defects, book.name, warnings)
+
+
+def _deviating(atoms: pd.DataFrame, defects: pd.DataFrame, book: Book) -> float:
+    """Share of the atoms that are in defects; domains of the host and their borders are none."""
+    domains = [f"{book.name}:{n}" for n, r in enumerate(book.rules, 1) if r.walls or r.paired]
+    others = defects.loc[~defects["rule"].isin(domains), ["frame", "defect"]]
+    keys = atoms[["frame", "defect"]].fillna({"defect": -1}).astype(np.int64)
+    inside = pd.MultiIndex.from_frame(keys).isin(pd.MultiIndex.from_frame(others))
+    return float(np.mean(inside))
 
 
 def _check(atoms: pd.DataFrame) -> None:
@@ -109,10 +125,14 @@ def _numbered(table: pd.DataFrame) -> Any:
     return table.groupby("frame").cumcount().to_numpy()
 
 
-def _fitted(rows: pd.DataFrame, book: Book) -> Lattice | None:
+def _fitted(rows: pd.DataFrame, book: Book, species: Ints) -> Lattice | None:
+    """Lattice of the atoms; where brightness is unknown, elements tell columns apart."""
     if book.sense != "sites":
         return None
-    return fit_lattice(rows[["x_px", "y_px"]].to_numpy(float), rows["intensity"].to_numpy(float))
+    bright = rows["intensity"].to_numpy(float)
+    if not np.isfinite(bright).any() and book.columns:
+        bright = strengths(species)
+    return fit_lattice(rows[["x_px", "y_px"]].to_numpy(float), bright)
 
 
 def _name_frame(
@@ -145,25 +165,50 @@ def _site_groups(
     shape: Shape | None,
     border: Bools,
 ) -> list[Group]:
-    if lattice is None:
-        return []
     xy = rows[["x_px", "y_px"]].to_numpy(float)
     p = rows["p"].to_numpy(float)
+    sure = p * named_p(rows, np.ones(len(rows)))
+    walls = find_walls(xy, species, book, sure)
+    phases, domain = [], walls.domain.copy()
+    if any(rule.paired for rule in book.rules):
+        phases = find_pairing(xy, species, book, sure)
+    if phases:
+        domain[around_pairs(xy, species, book, phases)] = _OTHER
+    groups = walls.groups + phases
+    if lattice is None:
+        return groups
     if shape is None:
         far = np.ceil(xy.max(axis=0)).astype(int) + 1
         shape = (int(far[1]), int(far[0]))
+    whole = bool((domain == WHOLE).all())
+    for number in np.unique(domain[domain != _OTHER]):
+        here = np.flatnonzero(domain == number)
+        own = lattice if whole else _fitted(rows.iloc[here], book, species[here])
+        if own is not None:
+            found = _off_sites(rows.iloc[here], species[here], own, shape, border[here])
+            found = off_borders(found, walls.groups + phases, walls.reach)
+            single = [not joinable(book, f.part, f.word) for f in found]
+            groups += [g.of_rows(here) for g in grouped(found, single, own)]
+    return groups
+
+
+def _off_sites(
+    rows: pd.DataFrame, species: Ints, lattice: Lattice, shape: Shape, border: Bools
+) -> list[Finding]:
+    """All that deviates from the sites of a lattice."""
+    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    p = rows["p"].to_numpy(float)
     inner = np.where(border, "", species)  # half a neighbourhood tells too little of brightness
     findings = find_swaps(lattice, xy, inner, named_p(rows, p))
     findings += find_missing(lattice, xy, species, p, shape)
     extra = find_extra(lattice, xy, species, p)
-    findings += [f for f in extra if not border[list(f.atoms)].any()]
-    return grouped(findings, [not joinable(book, f.part, f.word) for f in findings], lattice)
+    return findings + [f for f in extra if not border[list(f.atoms)].any()]
 
 
 def _members(rows: pd.DataFrame, graph: AtomGraph, atoms: list[list[int]]) -> pd.DataFrame:
     defect = np.full(len(rows), -1, dtype=np.int64)
-    for number, members in enumerate(atoms):
-        defect[members] = number
+    for number in sorted(range(len(atoms)), key=lambda n: -len(atoms[n])):
+        defect[atoms[number]] = number  # of an atom in two, the smaller one
     border = np.asarray(graph.border, dtype=bool)
     bonds = np.asarray(graph.coordination, dtype=np.int64)
     return rows.assign(
