@@ -189,7 +189,9 @@ def test_what_cannot_be_made_is_refused_in_one_line():
 TOLD = {"graphene": "C", "1H-MoS2": "Mo,S2,S", "SrTiO3": "Sr,TiO"}
 
 
-@pytest.mark.parametrize("kind", ["line 5-8-5", "mirror twin boundary 4|4P", "antiphase boundary"])
+@pytest.mark.parametrize(
+    "kind", ["line 5-8-5", "mirror twin boundary 4|4P", "antiphase boundary", "1T'"]
+)
 def test_borders_are_named_from_images(kind):
     frame = border_frame(kind, 3, size_px=288, dose=50.0)
     found = analyze(frame.image, pixel_size=frame.pixel_size, elements=TOLD[frame.host]).defects

@@ -29,7 +29,7 @@ def find_pairing(xy: Floats, species: Ints, book: Book, p: Floats) -> list[Group
         p: Probability of each atom and its species, shape (N,).
     """
     metal = _metal(species, book)
-    paired, near, around = _paired(xy, metal, species)
+    paired, near, around = _paired(xy, metal)
     links = [(int(i), int(j)) for i in np.flatnonzero(paired) for j in near[i] if paired[j]]
     groups = []
     for members in joined(len(metal), links):
@@ -53,10 +53,22 @@ def pairs_up(xy: Floats, species: Ints, book: Book) -> bool:
 
 
 def around_pairs(xy: Floats, species: Ints, book: Book, groups: list[Group]) -> Bools:
-    """Which atoms are nearest to a metal atom of the domains, shape (N,)."""
+    """Which atoms are nearest to a metal atom of the domains, shape (N,).
+
+    Metal atoms beside those with more columns around than in 1H are of a domain as well: at the
+    border of the frame they lack the neighbours that would show them to be paired.
+    """
     metal = _metal(species, book)
     mine = np.isin(metal, [f.atoms[0] for group in groups for f in group.findings])
-    return np.asarray(mine[cKDTree(xy[metal]).query(xy)[1]])
+    tree = cKDTree(xy[metal])
+    middle = tree.query(xy[metal], k=min(5, len(metal)))[0][:, 3:].mean(axis=1)
+    many = np.array([len(rows) for rows in _around(xy, metal, middle)]) > _PRISM
+    near = tree.query_ball_point(xy[metal], float(np.median(middle)) * _BOND)
+    while True:
+        fresh = [i for i in np.flatnonzero(many & ~mine) if mine[near[i]].any()]
+        if not fresh:
+            return np.asarray(mine[tree.query(xy)[1]])
+        mine[fresh] = True
 
 
 def _metal(species: Ints, book: Book) -> Ints:
@@ -73,7 +85,7 @@ def _inner(xy: Floats) -> Bools:
     return np.asarray(distance[:, 5] < _SIX * middle)
 
 
-def _paired(xy: Floats, metal: Ints, species: Ints) -> tuple[Bools, Ints, list[list[int]]]:
+def _paired(xy: Floats, metal: Ints) -> tuple[Bools, Ints, list[list[int]]]:
     """Which metal atoms stand in paired rows (M,), their six nearest (M, 6), columns around."""
     if len(metal) < 7:
         return np.zeros(len(metal), dtype=bool), np.zeros((len(metal), 0), dtype=np.intp), []
@@ -85,15 +97,15 @@ def _paired(xy: Floats, metal: Ints, species: Ints) -> tuple[Bools, Ints, list[l
     angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
     opposite = (away[:, :2].sum(axis=1) * away[:, 4:].sum(axis=1)).sum(axis=1) < 0
     wide = (angle > _ANGLES[0]) & (angle < _ANGLES[1])
-    around = _around(xy, metal, species, distance[:, 2:4].mean(axis=1))
+    around = _around(xy, metal, distance[:, 2:4].mean(axis=1))
     count = np.array([len(rows) for rows in around])
     prism = (count > 0) & (count <= _PRISM)
     return np.asarray(_inner(places) & split & wide & opposite & ~prism), near, around
 
 
-def _around(xy: Floats, metal: Ints, species: Ints, middle: Floats) -> list[list[int]]:
-    """Rows of the columns of other kinds around each metal atom."""
-    other = np.flatnonzero((species != "") & ~np.isin(np.arange(len(xy)), metal))
+def _around(xy: Floats, metal: Ints, middle: Floats) -> list[list[int]]:
+    """Rows of the columns around each metal atom that are no metal."""
+    other = np.setdiff1d(np.arange(len(xy)), metal)  # of unknown species, too
     if not len(other):
         return [[] for _ in metal]
     reach = _BOND * middle / np.sqrt(3)
