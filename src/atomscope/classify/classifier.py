@@ -28,6 +28,7 @@ FORMAT = 2
 NETWORK = "network"  # folder of a network of its own
 KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
 FEWEST = 0.01  # share of atoms added to each class
+TRUST = 0.85  # exponent of the shares, from designs held apart: see with_shares
 FILE = Path(__file__).with_name("calibration.yaml")
 
 
@@ -169,7 +170,10 @@ def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tu
     The shares are those of most likelihood, found by expectation and maximisation (Saerens,
     Latinne, Decaestecker, Neural Computation 14, 21 (2002)), with one atom in a hundred added to
     each class: where defects are rare, the odd perfect atom must not pass for one, and a class
-    whose atoms look a little different here must not vanish.
+    whose atoms look a little different here must not vanish. Likelihoods are tempered because atoms
+    of one frame differ from the examples alike, not each on its own; the shares rest on the same
+    evidence, so they count a little less. (At full weight, sharper likelihoods from more examples
+    made rare faint classes worse.)
 
     Args:
         p: Probabilities where all classes are as common.
@@ -185,7 +189,7 @@ def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tu
     found, before, added = p, share, max(1.0, FEWEST * total)
     for _ in range(rounds):
         before = share
-        found = p * share
+        found = p * share**TRUST
         found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
         share = (weight @ found + added) / (total + added * p.shape[1])
     return np.asarray(found), before
