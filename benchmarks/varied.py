@@ -54,7 +54,7 @@ def _gamma(frame: Array, rng: np.random.Generator) -> Array:
 
 def _clipped(frame: Array, _: np.random.Generator) -> Array:
     low, high = np.percentile(frame, [2, 98])
-    return np.clip((frame - low) / (high - low) * 255, 0, 255).astype(np.uint8)
+    return np.clip((frame - low) / max(high - low, 1e-9) * 255, 0, 255).astype(np.uint8)
 
 
 def _blur(frame: Array, rng: np.random.Generator) -> Array:

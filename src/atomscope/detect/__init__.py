@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Contrast = Literal["auto", "bright", "dark"]
+LEAST_P = 0.5  # of columns in a lattice
 SURER = 9.0  # odds of columns in an averaged lattice are divided by it
 DARK_MODALITIES = ("bf", "abf")
 
-__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "look"]
+__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def detect(
     pixel_size: float | None = None,
     factor: float | None = None,
     contrast: Contrast = "auto",
-    min_p: float = 0.5,
+    min_p: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Find the columns of every frame.
@@ -75,7 +76,8 @@ def detect(
         pixel_size: Å per px; by default the image's own.
         factor: Canonical px per px of the input; by default found from the image.
         contrast: Whether atoms are bright or dark; 'auto' decides from image and metadata.
-        min_p: Least probability of a column that is kept, 0 to 1.
+        min_p: Least probability of a column that is kept, 0 to 1; by default one half, and for
+            isolated atoms what the model's card says.
         progress: Called with (frames done, frames in all).
 
     Returns:
@@ -128,8 +130,17 @@ def look(
     return view
 
 
-def find(frame: FloatArray, model: Model, view: View, *, min_p: float = 0.5) -> FrameColumns:
-    """Find the columns of one frame (y, x) at a given view."""
+def least_p(model: Model, view: View) -> float:
+    """Return the least probability of columns that are kept where nobody asks for another."""
+    isolated = model.card.calibration.isolated
+    return LEAST_P if view.lattice or isolated is None else isolated.least_p
+
+
+def find(
+    frame: FloatArray, model: Model, view: View, *, min_p: float | None = None
+) -> FrameColumns:
+    """Find the columns of one frame (y, x) at a given view; `min_p` as in `detect`."""
+    least = least_p(model, view) if min_p is None else min_p
     good = usable(frame)
     classes = model.card.classes
     none = Found(np.empty((0, 2)), np.empty(0), np.empty((0, len(classes))))
@@ -142,7 +153,7 @@ def find(frame: FloatArray, model: Model, view: View, *, min_p: float = 0.5) -> 
     found = replace(found, xy=to_input(found.xy, view.factor))
     height, width = frame.shape
     inside = np.all((found.xy > -0.5) & (found.xy < (width - 0.5, height - 0.5)), axis=1)
-    found = found.keep(inside & (found.p >= min_p))
+    found = found.keep(inside & (found.p >= least))
     if not good.all():
         col, row = np.rint(found.xy).astype(int).T
         found = found.keep(good[row.clip(0, height - 1), col.clip(0, width - 1)])

@@ -23,7 +23,13 @@ class DetectStage(BaseModel):
     factor: float | None = Field(
         None, gt=0, description="canonical px per px of the image; found from it when empty"
     )
-    min_p: float = Field(0.5, ge=0, le=1, description="least probability that is kept")
+    min_p: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="least probability that is kept; when empty 0.5, and for isolated atoms what "
+        "the model's card says",
+    )
     periodic: bool = Field(
         False,
         description="one atom per site of the fitted lattice, vacancies where there is none; "

@@ -16,9 +16,9 @@ from atomscope.simulate.dataset import patch
 from atomscope.train.data import shown
 from atomscope.train.settings import TrainingRecipe
 
-# Noise alone reaches it about once in 20 frames of 512 x 512 px; what stands out less the eye
-# does not call an atom either.
-LEAST_PROMINENCE = 4.0
+# What stands out less the eye does not call an atom.
+LEAST_PROMINENCE = 3.0
+MARKED = 2.0  # times the weight of simulated worlds: of each set of micrographs marked by hand
 Floats = NDArray[np.float64]
 
 
@@ -63,9 +63,11 @@ def look_at_worlds(
     return Maxima(np.concatenate(heats), np.concatenate(stands), np.concatenate(trues), columns)
 
 
-def scores(kind: str, p: Floats, seen: Maxima) -> list[tuple[str, float]]:
-    """Precision, recall and F1 at p = 0.5."""
-    called = p >= 0.5
+def scores(
+    kind: str, p: Floats, seen: Maxima, least: float = 0.5
+) -> list[tuple[str, float]]:
+    """Precision, recall and F1 of what is at least as probable as `least`."""
+    called = p >= least
     hits, count = int((seen.true & called).sum()), int(called.sum())
     return [
         (f"{kind}_precision", round(hits / max(count, 1), 4)),
@@ -74,18 +76,28 @@ def scores(kind: str, p: Floats, seen: Maxima) -> list[tuple[str, float]]:
     ]
 
 
-def fit_spots(seen: Maxima) -> Spots:
-    """Fit the logistic model of isolated atoms by maximum likelihood."""
-    clear = seen.prominence >= LEAST_PROMINENCE
-    if clear.sum() < 100:  # a trial run: nothing to learn from
+def fit_spots(seen: Maxima, *marked: Maxima) -> Spots:
+    """Fit the logistic model of isolated atoms by maximum likelihood.
+
+    Args:
+        seen: Of simulated worlds.
+        marked: Of sets of micrographs whose atoms were marked by hand, each with the same say.
+    """
+    sets = [(seen, 1.0), *((one, MARKED) for one in marked)]
+    clear = [one.prominence >= LEAST_PROMINENCE for one, _ in sets]
+    if clear[0].sum() < 100:  # a trial run: nothing to learn from
         return Spots(intercept=0, heat=1, prominence=0, least_prominence=LEAST_PROMINENCE)
-    heat = seen.heat[clear].clip(LEAST_HEAT, 1 - LEAST_HEAT)
-    high = np.minimum(seen.prominence[clear], MOST_PROMINENCE)
+    parts = [
+        (one.heat[c], one.prominence[c], one.true[c], np.full(c.sum(), weight / c.sum()))
+        for (one, weight), c in zip(sets, clear, strict=True)
+    ]
+    heat, high, true, say = (np.concatenate(part) for part in zip(*parts, strict=True))
+    heat, high = heat.clip(LEAST_HEAT, 1 - LEAST_HEAT), np.minimum(high, MOST_PROMINENCE)
     design = np.stack([np.ones_like(heat), np.log(heat / (1 - heat)), high], 1)
-    sign = 2.0 * seen.true[clear] - 1
+    sign = 2.0 * true - 1
 
     def loss(w: Floats) -> float:
-        return float(np.logaddexp(0, -sign * (design @ w)).mean() + 1e-5 * w @ w)
+        return float(say @ np.logaddexp(0, -sign * (design @ w)) / say.sum() + 1e-5 * w @ w)
 
     a, b, c = minimize(loss, np.zeros(3)).x
     return Spots(

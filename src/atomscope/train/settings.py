@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
+from atomscope.models.store import Spots
 from atomscope.simulate.classed import Change, Host
 from atomscope.simulate.clean import load_clean
 from atomscope.simulate.crystals import project
@@ -132,6 +133,11 @@ class TrainingRecipe(_Strict):
     widths: tuple[int, int, int, int] = (32, 64, 96, 128)
     offset_weight: float = Field(0.05, gt=0, description="weight of the offset loss, per px")
     class_weight: float = Field(0.1, gt=0, description="weight of the loss of the classes")
+    spots: Spots | None = Field(
+        None,
+        description="model of isolated atoms, fitted on micrographs marked by hand as well "
+        "(benchmarks/spots_fit.py); when empty it is fitted on simulated ones alone",
+    )
     average: float = Field(0.999, description="decay of the running average of the weights")
     validate_every: int = 500
     validation_batches: int = 24

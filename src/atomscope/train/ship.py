@@ -75,14 +75,16 @@ def ship(
 
     both = recipe.phases[-1].world.kinds[1] > 0
     curve = fit_curve(seen(CALIBRATION, lattice=True))
-    spots = fit_spots(seen(CALIBRATION, lattice=False)) if both else None
+    spots = recipe.spots
+    if spots is None and both:
+        spots = fit_spots(seen(CALIBRATION, lattice=False))
     tested = seen(VALIDATION, lattice=True)
     p, true = curve.probability(tested.heat), tested.true
     found = scores("lattice", p, tested)
     if spots is not None:
         tested = seen(VALIDATION, lattice=False)
         lone = spots.probability(tested.heat, tested.prominence)
-        found += scores("isolated", lone, tested)
+        found += scores("isolated", lone, tested, spots.least_p)
         p, true = np.concatenate([p, lone]), np.concatenate([true, tested.true])
     card = model.card.model_copy(
         update={
