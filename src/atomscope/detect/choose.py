@@ -27,6 +27,8 @@ USUAL = 10.0  # px per spacing at which that share is meant
 LEAST_SCORE = 0.6  # certainty of columns that show a lattice where that does not,
 LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
+NEARLY = 0.4  # of what the best such sampling reaches, and it may still be the right one
+SAME = 0.75  # of the columns of another, and both see the same lattice
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
 SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
 SPACINGS_PX = (4.0, 48.0)  # and in px
@@ -87,8 +89,7 @@ def choose_view(
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]
     if good:
-        best = max(good, key=lambda trial: trial.score * trial.order)
-        return View(best.factor, False, scale)
+        return View(_finest(good, model.card.spacing_px).factor, False, scale)
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
 
@@ -151,6 +152,18 @@ def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]
     count = int(np.log(high / low) / np.log(STEP)) + 2
     spacings = np.geomspace(low, high, count)
     return [attempt(model, frame, model.card.spacing_px / spacing) for spacing in spacings]
+
+
+def _finest(trials: list[Trial], spacing: float) -> Trial:
+    """Of the trials nearly as good as the best, and of those with most columns, the one to scale.
+
+    Pairs of columns that merge at a coarse sampling repeat as well, and look surer.
+    """
+    best = max(trial.score * trial.order for trial in trials)
+    nearly = [trial for trial in trials if trial.score * trial.order >= NEARLY * best]
+    most = max(trial.density for trial in nearly)
+    same = [trial for trial in nearly if trial.density >= SAME * most]
+    return min(same, key=lambda trial: abs(np.log((trial.nearest or 1.0) / spacing)))
 
 
 def _is_lattice(model: Model, trial: Trial) -> bool:

@@ -44,6 +44,11 @@ class Trial:
     filling: float = 0.0
     order: float = 0.0
 
+    @property
+    def density(self) -> float:
+        """Columns per px of the input."""
+        return self.filling * (self.factor / self.nearest) ** 2 if self.nearest else 0.0
+
 
 def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
     """Try the spacing as it is, and finer: the repeat may hold several columns.
