@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -150,3 +151,12 @@ def test_help_imports_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    code = "from atomscope.apps.cli import main; main(['--help'])"
+    read, write = os.pipe()
+    os.close(read)  # like head that has seen enough
+    done = subprocess.run([sys.executable, "-c", code], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 141 and not done.stderr

@@ -286,10 +286,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()  # whoever reads may have gone, and is to be noticed here
     except CycloptsError as error:
         return _complain(" ".join(str(error).split()), 2)
     except AtomscopeError as error:
         return _complain(str(error), error.exit_code)
+    except BrokenPipeError:  # head and the like have seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as of programs that a closed pipe ends
     except KeyboardInterrupt:
         return _complain("stopped; what was written before is whole.", 130)
     return int(code or 0)
