@@ -77,8 +77,16 @@ def test_a_material_whose_lattice_is_not_there_is_said():
     assert any("not that of graphene" in line for line in found.warnings)
 
 
+def test_a_material_tells_which_columns_may_have_lost_an_atom():
+    frame = named_frame("1H-MoS2", ("V_S", "V_S2"), seed=22, dose=80.0)
+    found = atomscope.analyze(frame.image, pixel_size=frame.pixel_size, material="1H-MoS2")
+    assert sorted(found.defects["name"]) == ["V_S", "V_S2"]
+
+
 def test_materials_know_their_columns():
     assert known_material("1H-MoS2")[0].elements == ("Mo", "S2")
+    assert known_material("1H-MoS2")[0].single == ("S",)
+    assert known_material("SrTiO3")[0].single == ()
     assert known_material("graphene")[0].area == pytest.approx(5.24, abs=0.02)
     with pytest.raises(UsageError, match="nearest"):
         known_material("grafene")

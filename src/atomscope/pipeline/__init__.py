@@ -99,7 +99,7 @@ def analyze(
         crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
         image, hosts = image.with_pixel_size(size), crystal.elements
         if not (plan.identify and plan.identify.elements):
-            plan = plan.with_elements(hosts)
+            plan = plan.with_elements(hosts + crystal.single)
     atoms = in_angstrom(atoms, image.pixel_size)
     atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
     hosts = hosts or species_of(classes, atoms)

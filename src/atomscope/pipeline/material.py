@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,14 @@ class Known:
     Attributes:
         name: Of the material.
         elements: Formulas of its columns.
+        single: Elements of columns of two atoms of a layer, which may have lost one.
         area: Of the primitive cell of the projection in Å².
         distances: Between columns, Å, those up to four times the shortest.
     """
 
     name: str
     elements: tuple[str, ...]
+    single: tuple[str, ...]
     area: float
     distances: tuple[float, ...]
 
@@ -71,10 +74,12 @@ def _along(found: Material, zone: tuple[int, int, int]) -> Known:
 
     basis = project(found.atoms, zone)
     words = dict.fromkeys(basis.species)
+    pairs = (re.fullmatch("([A-Z][a-z]?)2", word) for word in words if found.kind == "layer")
+    single = tuple(pair[1] for pair in pairs if pair and pair[1] not in words)
     distance = _distances(basis.cell, basis.sites)
     near = distance[distance < 4 * distance[0]]
     area = float(abs(np.linalg.det(basis.cell)))
-    return Known(found.name, tuple(words), area, tuple(float(d) for d in near))
+    return Known(found.name, tuple(words), single, area, tuple(float(d) for d in near))
 
 
 def _distances(cell: Floats, sites: Floats) -> Floats:
