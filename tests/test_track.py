@@ -22,6 +22,7 @@ from atomscope.track import Tracker, Tracking, find_events, finish, summary, tra
 from atomscope.track.assign import one_to_one
 from atomscope.track.hmm import smooth
 
+MISSES = (0.05, 0.1, 0.2)
 SMALL = Setting(frames=40, size=84, rate=0.08)
 EASY = Setting(frames=25, size=84, miss=0.0, false=0.0, misread=0.0, jitter=0.02, drift=0.2)
 
@@ -401,3 +402,15 @@ def test_command_writes_its_files(
     assert run(["track", str(tmp_path), "-o", str(out), "--dose", "-1"]) == 2
     assert capsys.readouterr().err.count("\n") == 2
     assert atomscope.track is track
+
+
+@pytest.mark.parametrize("seed", [1003, 1004])
+def test_short_stays_and_trades_among_likes_are_no_other_atoms(seed: int) -> None:
+    """A trimer that turned for nine frames; three silicon atoms, some unread, that stayed."""
+    made = movie("trimer", seed, Setting(frames=200, size=100, rate=0.02, miss=MISSES[seed % 3]))
+    number = track(made.atoms, shape=made.shape).atoms["track"]
+    known = made.atoms.assign(track=number, true=made.identity)
+    silicon = made.truth.loc[made.truth["species"] == "Si", "identity"].unique()
+    rows = known[known["true"].isin(silicon)].dropna(subset="track")
+    assert (rows.groupby("true")["track"].nunique() == 1).all()
+    assert rows["track"].nunique() == 3

@@ -15,11 +15,8 @@ from scipy.spatial import cKDTree
 from atomscope.track.log import Log
 from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.sites import Sites
+from atomscope.track.trades import GONE, JUMP, SECOND, Steps, untraded
 
-_NEXT = 1.25  # spacings: farthest first neighbour
-_SECOND = 2.1  # spacings: reached by two hops between frames
-_JUMP = np.log(1e-7)  # farther
-_GONE = np.log(1e-5)  # the dopant leaves or arrives
 _PATCH = 10.0  # spacings around the start of a path that are looked at
 _HINT = 8.0  # log-odds of one stay with which a dopant is looked for
 _PROOF = 14.0  # of the whole path, with which it is one
@@ -150,6 +147,7 @@ def _uncrossed(
             if gain[j] > 0.5 * spacing:
                 way[[i, j], t:] = way[[j, i], t:]
                 after = xy[way[:, t]]
+    way = untraded(way, evidence, xy, Steps(spacing, rate))
     found = []
     for i, path in enumerate(paths):
         left = evidence.copy()
@@ -157,6 +155,8 @@ def _uncrossed(
             there = np.flatnonzero(other < len(places))
             left[there, other[there]] = _TAKEN
         mine = np.unique(way[i][way[i] < len(places)])
+        if not len(mine):
+            continue
         near = np.linalg.norm(xy[:-1, None] - xy[mine][None], axis=-1).min(axis=1)
         patch = np.flatnonzero(near < _PATCH / 2 * spacing)
         again, p, _ = _follow(left[:, patch], xy[patch], spacing, rate)
@@ -186,11 +186,10 @@ def _best_stay(evidence: Floats) -> Floats:
 def _neighbours(xy: Floats, spacing: float, rate: float) -> tuple[Ints, Floats]:
     """Places from which each place is reached, and the logs of the chances; padded with -inf."""
     k = min(14, len(xy))
-    distance, near = cKDTree(xy).query(xy, k=k, distance_upper_bound=_SECOND * spacing)
+    distance, near = cKDTree(xy).query(xy, k=k, distance_upper_bound=SECOND * spacing)
     distance, near = distance.reshape(-1, k), near.reshape(-1, k)
-    chance = np.where(distance < _NEXT * spacing, rate / 3, rate**2 / 6)
-    chance = np.where(distance < 1e-6, 1 - rate, chance)
-    weight = np.where(np.isfinite(distance), np.log(chance), -np.inf)
+    known = np.where(np.isfinite(distance), distance, 0.0)
+    weight = np.where(np.isfinite(distance), Steps(spacing, rate).chances(known), -np.inf)
     return np.where(np.isfinite(distance), near, 0), weight
 
 
@@ -200,19 +199,19 @@ def _follow(
     """Viterbi path over the places of a patch, its posterior and its gain over no dopant."""
     near, weight = _neighbours(xy, spacing, rate)
     frames, n = evidence.shape
-    score, gone = evidence[0] + _GONE / 3, 0.0
+    score, gone = evidence[0] + GONE / 3, 0.0
     back = np.empty((frames, n + 1), dtype=np.int64)
     for t in range(1, frames):
         step = score[near] + weight
         pick = step.argmax(axis=1)
         best, origin = step[np.arange(n), pick], near[np.arange(n), pick]
         top = int(score.argmax())
-        for value, place in ((score[top] + _JUMP, top), (gone + _GONE, n)):
+        for value, place in ((score[top] + JUMP, top), (gone + GONE, n)):
             origin = np.where(value > best, place, origin)
             best = np.maximum(best, value)
         back[t, :n] = origin
-        back[t, n] = top if score[top] + _GONE > gone else n
-        gone = max(gone, score[top] + _GONE)
+        back[t, n] = top if score[top] + GONE > gone else n
+        gone = max(gone, score[top] + GONE)
         score = best + evidence[t]
     top = int(score.argmax())
     way = np.full(frames, n)
@@ -230,7 +229,7 @@ def _posterior(evidence: Floats, near: Ints, weight: Floats) -> Floats:
     frames, n = evidence.shape
     full = np.column_stack([evidence, np.zeros(frames)])
     full = np.exp(full - full.max(axis=1, keepdims=True))
-    chance, jump, gone = np.exp(weight), np.exp(_JUMP), np.exp(_GONE)
+    chance, jump, gone = np.exp(weight), np.exp(JUMP), np.exp(GONE)
 
     def spread(state: Floats) -> Floats:
         every, absent = state[:n].sum(), state[n]
@@ -238,7 +237,7 @@ def _posterior(evidence: Floats, near: Ints, weight: Floats) -> Floats:
         return np.append(here, absent + every * gone)
 
     forward, backward = np.empty_like(full), np.ones_like(full)
-    forward[0] = full[0] * np.append(np.full(n, np.exp(_GONE / 3)), 1.0)
+    forward[0] = full[0] * np.append(np.full(n, np.exp(GONE / 3)), 1.0)
     for t in range(1, frames):
         forward[t] = spread(forward[t - 1] / forward[t - 1].sum()) * full[t]
     for t in range(frames - 2, -1, -1):

@@ -77,6 +77,9 @@ def find_lives(log: Log, merged: Ints) -> Lives:
     parts = np.split(order, starts[1:]) if len(order) else []
     doubtful = [part for part in parts if _longest_run(~hit[part]) >= _RUN]
     miss, false = float(np.clip((~hit).mean() if len(hit) else 0.1, 0.005, 0.5)), 0.02
+    alone = _alone(hit, parts)
+    later = np.ones(len(hit), dtype=bool)
+    later[[part[0] for part in parts]] = False  # the hit that a place begins with is no chance
     for _ in range(3):
         for k in range(0, len(doubtful), _AT_ONCE):
             some = doubtful[k : k + _AT_ONCE]
@@ -86,8 +89,9 @@ def find_lives(log: Log, merged: Ints) -> Lives:
         there = occupied > 0.5
         seen, misses = float((there & hit).sum()), float((there & ~hit).sum())
         miss = float(np.clip((misses + 0.5) / (seen + misses + 1.0), 0.005, 0.5))
-        empty = ~there
-        false = float(np.clip((hit[empty].sum() + 1) / (empty.sum() + 50.0), 1e-3, 0.2))
+        empty = ~there & later
+        # false atoms come one at a time; several in a row are an atom's short stay
+        false = float(np.clip((alone[empty].sum() + 1) / (empty.sum() + 50.0), 1e-3, 0.1))
     return _collect(log, merged, parts, occupied, miss)
 
 
@@ -96,6 +100,15 @@ def _longest_run(flags: Bools) -> int:
         return 0
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(int)))
     return int((edges[1::2] - edges[::2]).max())
+
+
+def _alone(hit: Bools, parts: list[Ints]) -> Bools:
+    """Hits without another one just before or after at the same place, shape (K,)."""
+    alone = hit.copy()
+    for part in parts:
+        beside = np.concatenate([[False], hit[part], [False]])
+        alone[part] &= ~(beside[:-2] | beside[2:])
+    return alone
 
 
 def _smooth(hit: Bools, time: Ints, column: Ints, chances: tuple[float, float]) -> Floats:

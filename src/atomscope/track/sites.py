@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -16,6 +16,8 @@ from atomscope.track.motion import Floats, Ints
 _SAME = 0.3  # spacings: two places nearer than this, never filled at once, are one
 _OFF = 0.3  # spacings: an atom farther from a site is not on it
 _HITS = 3  # of a place that takes part in the lattice
+_TURNS = (0.0, 25.0, 50.0, 75.0)  # degrees
+_LONG = 0.2  # of the most hits of a place: those that show the lattice
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,9 @@ def index_places(
     """
     place, xy, hits = _middles(log, merged)
     index = np.full((len(place), 3), -1)
-    good = np.flatnonzero((hits >= min(_HITS, len(log.frames))) & np.isin(place, alive))
-    lattice = fit_lattice(xy[good]) if len(good) else None
+    least = max(min(_HITS, len(log.frames)), _LONG * hits.max(initial=0))
+    good = np.flatnonzero((hits >= least) & np.isin(place, alive))
+    lattice = _lattice_of(xy[good]) if len(good) else None
     none = (np.empty((0, 2)), np.empty((0, 3), dtype=np.int64))
     if lattice is None:
         return Sites(place, xy, index, *none, None)
@@ -105,6 +108,22 @@ def index_places(
         all_index = _like_first(log, merged, place, all_index, lattice, first)
     n = len(place)
     return Sites(place, xy, all_index[:n], empty, all_index[n:], lattice)
+
+
+def _lattice_of(xy: Floats) -> Lattice | None:
+    """Fit a lattice; few places may show it better to a search along other axes."""
+    for angle in np.deg2rad(_TURNS):
+        c, s = np.cos(angle), np.sin(angle)
+        back = np.array([[c, -s], [s, c]])
+        found = fit_lattice(xy @ back.T)
+        if found is not None:
+            return replace(
+                found,
+                vectors=found.vectors @ back,
+                origin=found.origin @ back,
+                deviation=found.deviation @ back,
+            )
+    return None
 
 
 def _middles(log: Log, number: Ints) -> tuple[Ints, Floats, Ints]:
