@@ -17,6 +17,7 @@ from atomscope.apps.cli import run
 from atomscope.columns import ATOMS
 from atomscope.errors import UsageError
 from atomscope.evaluate import score
+from atomscope.simulate.imaging import render
 from atomscope.types import Image
 from worlds import inner, lattice_frame
 
@@ -161,3 +162,14 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=write, stderr=-1)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_atoms_on_a_support_are_not_named_unless_someone_asks(rng):
+    xy = rng.uniform(8, 248, (25, 2))
+    frame = rng.poisson(30 + 60 * render(xy, np.ones(25), 2.2, (256, 256))).astype(float)
+    silent = atomscope.analyze(frame, pixel_size=0.3)
+    assert len(silent.atoms) > 10
+    assert not silent.card["view"]["lattice"]
+    assert not any("host" in line for line in silent.warnings)
+    asked = atomscope.analyze(frame, pixel_size=0.3, elements="Pt")
+    assert "host" in asked.card["defects"]

@@ -226,6 +226,13 @@ def test_a_network_of_nothing_is_empty(atoms: pd.DataFrame) -> None:
     assert network(atoms, host="graphene", shape=(9, 9), pixel_size=0.1).bonds.shape == (0, 2)
 
 
+def test_atoms_strewn_over_a_support_have_no_bonds(rng: np.random.Generator) -> None:
+    strewn = table(rng.uniform(0, 400, (80, 2)))
+    assert len(network(strewn, shape=(400, 400)).bonds) == 0
+    known = strewn.assign(species="Pt")
+    assert len(network(known, shape=(400, 400), pixel_size=0.1).bonds) > 0
+
+
 def test_words_that_are_no_elements_and_unknown_rules_are_no_harm() -> None:
     atoms = honeycomb(missing=1)
     for species, host in (("hollow", "graphene"), ("hollow", None), ("C", "../own.yaml")):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
 from atomscope.detect import look
+from atomscope.detect.choose import View
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
@@ -89,8 +90,7 @@ def analyze(
     detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
     view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
     clock.append(time.perf_counter())
-    # an average says nothing of single sites
-    plan = plan.without("name", "discover") if view.faint else plan
+    plan = _nameable(plan, view, asked=bool(elements or rules or material or chain.steps))
     atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
     atoms, lattices = _lattices(atoms, image, plan, spent)
     atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
@@ -147,6 +147,17 @@ def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> 
     if not isinstance(source, Image):
         return read(source, select=select, pixel_size=pixel_size)
     return source if pixel_size is None else source.with_pixel_size(pixel_size)
+
+
+def _nameable(plan: Recipe, view: View, *, asked: bool) -> Recipe:
+    """Leave naming out where it means nothing.
+
+    An average says nothing of single sites; and without a lattice or a word of the user there is
+    nothing that atoms on a support could deviate from.
+    """
+    if view.faint or not (view.lattice or asked):
+        return plan.without("name", "discover")
+    return plan
 
 
 def _lattices(
