@@ -80,13 +80,17 @@ def find_lives(log: Log, merged: Ints) -> Lives:
     alone = _alone(hit, parts)
     later = np.ones(len(hit), dtype=bool)
     later[[part[0] for part in parts]] = False  # the hit that a place begins with is no chance
+    born = np.array([part[0] for part in doubtful if log.time[part[0]] > 0], dtype=np.int64)
+    real = 0.5  # share of the places that come up within the movie which hold an atom
     for _ in range(3):
         for k in range(0, len(doubtful), _AT_ONCE):
             some = doubtful[k : k + _AT_ONCE]
             entry = np.concatenate(some)
             column = np.repeat(np.arange(len(some)), [len(part) for part in some])
-            occupied[entry] = _smooth(hit[entry], log.time[entry], column, (miss, false))
+            chances = (miss, false, real)
+            occupied[entry] = _smooth(hit[entry], log.time[entry], column, chances)
         there = occupied > 0.5
+        real = float(np.clip((there[born].sum() + 1) / (len(born) + 2), 0.05, 0.9))
         seen, misses = float((there & hit).sum()), float((there & ~hit).sum())
         miss = float(np.clip((misses + 0.5) / (seen + misses + 1.0), 0.005, 0.5))
         empty = ~there & later
@@ -111,20 +115,29 @@ def _alone(hit: Bools, parts: list[Ints]) -> Bools:
     return alone
 
 
-def _smooth(hit: Bools, time: Ints, column: Ints, chances: tuple[float, float]) -> Floats:
+def _smooth(hit: Bools, time: Ints, column: Ints, chances: tuple[float, float, float]) -> Floats:
     """Forward-backward over all places at once: probability that each is occupied.
 
-    Frames in which a place is out of view say nothing.
+    Frames in which a place is out of view say nothing; nor does the hit that it came up with within
+    the movie, since without one there would be no place.
     """
-    miss, false = chances
+    miss, false, real = chances
+    first = np.append(True, np.diff(column) != 0)  # entries come by place, then time
+    born = first & (time > 0)
     time = time - time.min()
     emission = np.ones((int(time.max()) + 1, int(column.max()) + 1, 2))
     emission[time, column] = np.where(hit[:, None], [1 - miss, false], [miss, 1 - false])
+    emission[time[born], column[born]] = 1.0
+    starts: dict[int, list[int]] = {}
+    for at, which in zip(time[born].tolist(), column[born].tolist(), strict=True):
+        starts.setdefault(at, []).append(which)
     change = np.array([[1 - _LEAVE, _LEAVE], [_COME, 1 - _COME]])
     forward = np.empty_like(emission)
     state = np.tile([0.9, 0.1], (emission.shape[1], 1))
     for t, seen in enumerate(emission):
-        state = (state if t == 0 else state @ change) * seen
+        state = state if t == 0 else state @ change
+        state[starts.get(t, [])] = [real, 1 - real]
+        state = state * seen
         state /= state.sum(axis=1, keepdims=True)
         forward[t] = state
     state = np.ones_like(state)

@@ -10,8 +10,9 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from atomscope.lattice import Lattice, empty_sites, fit_lattice
+from atomscope.track.lives import Lives
 from atomscope.track.log import Log
-from atomscope.track.motion import Floats, Ints
+from atomscope.track.motion import Bools, Floats, Ints
 
 _SAME = 0.3  # spacings: two places nearer than this, never filled at once, are one
 _OFF = 0.3  # spacings: an atom farther from a site is not on it
@@ -108,6 +109,25 @@ def index_places(
         all_index = _like_first(log, merged, place, all_index, lattice, first)
     n = len(place)
     return Sites(place, xy, all_index[:n], empty, all_index[n:], lattice)
+
+
+def first_on_site(lives: Lives, hits: Ints, sites: Sites) -> Bools:
+    """Lives on a site of the lattice that no longer life shares at the same time, shape (L,).
+
+    Args:
+        lives: L of them.
+        hits: Of each, shape (L,).
+        sites: Of the places.
+    """
+    index = sites.index[sites.row(lives.place)]
+    result = np.asarray(index[:, 2] >= 0)
+    order = np.lexsort((-hits, *index.T))
+    for rows in np.split(order, np.flatnonzero(np.diff(index[order], axis=0).any(axis=1)) + 1):
+        for k, life in enumerate(rows[1:], 1):
+            kept = rows[:k]
+            over = (lives.first[kept] <= lives.last[life]) & (lives.last[kept] >= lives.first[life])
+            result[life] &= not (over & result[kept]).any()
+    return result
 
 
 def _lattice_of(xy: Floats) -> Lattice | None:

@@ -16,7 +16,7 @@ from atomscope.track.lives import find_lives
 from atomscope.track.log import Log, gather, read_rows
 from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.objects import follow_defects
-from atomscope.track.sites import Sites, index_places, merge_places
+from atomscope.track.sites import Sites, first_on_site, index_places, merge_places
 from atomscope.track.tables import lives_table, track_table
 from atomscope.track.tracker import Tracker
 from atomscope.track.weave import weave
@@ -147,7 +147,7 @@ def finish(
     lives = find_lives(log, merged)
     sites = index_places(log, merged, np.unique(lives.place), first, tracker.shape)
     hits = np.bincount(lives.life[log.hit & (lives.life >= 0)], minlength=len(lives.place))
-    lives = lives.without_chance(hits, sites.index[sites.row(lives.place), 2] >= 0)
+    lives = lives.without_chance(hits, first_on_site(lives, hits, sites))
     firm = _firm(log, merged, sites) & (lives.life >= 0)
     paths = find_paths(log, sites, merged, firm) if sites.lattice is not None else []
     woven = weave(log, merged, lives, sites, paths)

@@ -15,6 +15,7 @@ from atomscope.track.sites import Sites
 
 _LEAP = 1.35  # spacings: farthest that an atom goes from one place to an empty one
 _WAIT = 6  # frames: longest that it is on its way, or not found
+_SPOT, _LONG = 0.3, 30  # spacings and frames: an atom that did not move may be away longer
 _EARLY = 1  # frames: by how much the new place may be filled before the old one is empty
 _EMPTY = 3  # frames that show a vacancy
 
@@ -84,7 +85,8 @@ def _links(log: Log, merged: Ints, lives: Lives, sites: Sites) -> list[tuple[int
     differ = (word[done][:, None] != word[new][None]) & (word[done][:, None] >= 0)
     differ &= word[new][None] >= 0
     same = row[done][:, None] == row[new][None]
-    ok = (wait >= -_EARLY) & (wait <= _WAIT) & (apart < _LEAP) & ~differ & ~same
+    soon = (wait <= _WAIT) | ((wait <= _LONG) & (apart < _SPOT))
+    ok = (wait >= -_EARLY) & soon & (apart < _LEAP) & ~differ & ~same
     i, j = np.nonzero(ok)
     pairs = one_to_one(i, j, apart[i, j] + 0.2 * np.abs(wait[i, j]), 10.0)
     found = [(int(done[i[k]]), int(new[j[k]])) for k in pairs]
