@@ -174,6 +174,7 @@ def _site_groups(
         phases = find_pairing(xy, species, book, sure)
     if phases:
         domain[around_pairs(xy, species, book, phases)] = _OTHER
+    borders = np.concatenate([walls.places, xy[domain == _OTHER]])
     groups = walls.groups + phases
     if lattice is None:
         return groups
@@ -186,7 +187,7 @@ def _site_groups(
         own = lattice if whole else _fitted(rows.iloc[here], book, species[here])
         if own is not None:
             found = _off_sites(rows.iloc[here], species[here], own, shape, border[here])
-            found = off_borders(found, walls.groups + phases, walls.reach)
+            found = off_borders(found, borders, walls.reach)
             single = [not joinable(book, f.part, f.word) for f in found]
             groups += [g.of_rows(here) for g in grouped(found, single, own)]
     return groups

@@ -63,6 +63,12 @@ class Walls:
     domain: Ints
     reach: float
 
+    @property
+    def places(self) -> Floats:
+        """Of all pieces of boundaries, px, shape (E, 2)."""
+        pieces = [f.place for group in self.groups for f in group.findings if f.word != TWIN]
+        return np.array(pieces, dtype=np.float64).reshape(-1, 2)
+
 
 def find_walls(xy: Floats, species: Ints, book: Book, p: Floats) -> Walls:
     """Find the boundaries that a book has names for, each straight piece by itself.
@@ -92,18 +98,17 @@ def find_walls(xy: Floats, species: Ints, book: Book, p: Floats) -> Walls:
     return Walls([], none, _BESIDE * _nearest(xy))
 
 
-def off_borders(findings: list[Finding], borders: list[Group], reach: float) -> list[Finding]:
+def off_borders(findings: list[Finding], borders: Floats, reach: float) -> list[Finding]:
     """Leave out what the lattice of one domain finds at its border, where it ends.
 
     Args:
         findings: Swaps, empty sites and extra atoms.
-        borders: Boundaries, and domains of another phase.
+        borders: Places of borders, and of atoms of other phases, px, shape (E, 2).
         reach: Distance in px from these that counts as beside.
     """
-    pieces = [f.place for group in borders for f in group.findings if f.word != TWIN]
-    if not pieces:
+    if not len(borders):
         return findings
-    away = cKDTree(np.array(pieces))
+    away = cKDTree(borders)
     return [f for f in findings if away.query(f.place)[0] > reach]
 
 
