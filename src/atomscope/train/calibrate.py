@@ -63,9 +63,7 @@ def look_at_worlds(
     return Maxima(np.concatenate(heats), np.concatenate(stands), np.concatenate(trues), columns)
 
 
-def scores(
-    kind: str, p: Floats, seen: Maxima, least: float = 0.5
-) -> list[tuple[str, float]]:
+def scores(kind: str, p: Floats, seen: Maxima, least: float = 0.5) -> list[tuple[str, float]]:
     """Precision, recall and F1 of what is at least as probable as `least`."""
     called = p >= least
     hits, count = int((seen.true & called).sum()), int(called.sum())
