@@ -27,9 +27,9 @@ USUAL = 10.0  # px per spacing at which that share is meant
 LEAST_SCORE = 0.6  # certainty of columns that show a lattice where that does not,
 LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
-NEARLY = 0.4  # of what the best such sampling reaches, and it may still be the right one
-SAME = 0.75  # of the columns of another, and both see the same lattice
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
+NEARLY = 0.4  # of what the best such sampling reaches, and another may still be the right one
+SAME = 0.75  # of the columns of another, and both see the same lattice
 SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
 SPACINGS_PX = (4.0, 48.0)  # and in px
 STEP = 1.3  # from one of these to the next
@@ -65,10 +65,10 @@ def choose_view(
 ) -> View:
     """Choose the resampling factor of a frame with bright atoms.
 
-    Where columns repeat, a few factors are tried on a part of the frame and the columns
-    found have the last word on their spacing. Where nothing repeats, or the columns leave
-    most of the part empty (isolated atoms on a support), the pixel size decides, or else the
-    grain of the texture.
+    Where the frame repeats, a few factors are tried on a part of it and the columns found have
+    the last word on their spacing. Where that is in doubt, all spacings are tried, and there is a
+    lattice where the columns found repeat. Otherwise (isolated atoms on a support) the pixel size
+    decides, or else the grain of the texture.
 
     Args:
         model: The detector.
@@ -89,7 +89,9 @@ def choose_view(
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]
     if good:
-        return View(_finest(good, model.card.spacing_px).factor, False, scale)
+        spacing = model.card.spacing_px
+        factor = _finest(good, spacing).factor
+        return View(factor, False, replace(scale, spacing=spacing / factor))
     return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
 
 
@@ -147,7 +149,8 @@ def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]
     """
     low, high = SPACINGS_PX
     if pixel_size is not None:
-        low, high = (float(np.clip(a / pixel_size, low, high)) for a in SPACINGS)
+        told = [float(np.clip(a / pixel_size, low, high)) for a in SPACINGS]
+        low, high = told if told[0] < told[1] else (low, high)  # else the unit is wrong
     high = max(min(high, min(frame.shape) / 5), low)
     count = int(np.log(high / low) / np.log(STEP)) + 2
     spacings = np.geomspace(low, high, count)
