@@ -2,8 +2,8 @@
 
     python benchmarks/embedding_speed.py [--atoms N ...] [--threads 1 2]
 
-A hexagonal sheet with brightness that scatters by 10 %. Surroundings run on one thread, the network
-on as many as asked for. Each size runs in a process of its own; memory is its peak, less what it
+A hexagonal sheet with brightness that scatters by 10 %. Each size runs in a process of its own,
+that may use as many cores as asked for; memory is its peak, less what it
 held before. CPU time holds on a busy machine too; the wall is that of this run.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import time
 
@@ -39,7 +40,9 @@ def measure(atoms: int, threads: int) -> tuple[float, ...]:
     from atomscope.classify.embedding import FOLDER, load_embedder
     from atomscope.models.surroundings import surroundings
 
-    net = load_embedder(FOLDER, threads)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    net = load_embedder(FOLDER)
     net.run_parts(sheet(500)[0], surroundings(*sheet(500)).inputs())  # imports
     xy, light = sheet(atoms)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from atomscope.classify.adapt import SAME, Change
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
+from atomscope.models.blocks import MANY, cores, in_threads
 from atomscope.models.store import ZOO, open_session
 from atomscope.models.surroundings import surroundings
 
 Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
 LARGEST = 1e-3  # what another runtime may give away from the stored output
-PART = 8192  # atoms that are embedded at a time
+PART = 4096  # atoms that are embedded at a time
 CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
 
 
@@ -51,7 +52,11 @@ class Embedder:
         return found
 
     def run_parts(
-        self, xy: Floats, inputs: Mapping[str, NDArray[Any]], most: int = PART
+        self,
+        xy: Floats,
+        inputs: Mapping[str, NDArray[Any]],
+        most: int = PART,
+        threads: int | None = None,
     ) -> NDArray[np.float32]:
         """Return the same as `run`, in blocks of `most` atoms: memory grows with the table alone.
 
@@ -59,19 +64,32 @@ class Embedder:
             xy: Positions (N, 2), by which the blocks are cut.
             inputs: Of all atoms.
             most: Atoms of a block; those within two rounds of messages come on top.
+            threads: That work on blocks; by default all cores for large tables, one for others.
         """
         if len(xy) <= most:
             return self.run(inputs)
-        index, size = inputs["index"], len(self.scatter)
-        found = np.empty((len(xy), size), np.float32)
-        for block in _blocks(xy, most):
-            near = np.unique(np.append(index[block], block))
-            rows = np.unique(np.append(index[near], near))
+        index = inputs["index"]
+        found = np.empty((len(xy), len(self.scatter)), np.float32)
+
+        def work(block: NDArray[np.intp]) -> None:
+            rows = _reached(index, _reached(index, block))
+            number = np.zeros(len(xy), np.int64)
+            number[rows] = np.arange(len(rows))
             part = {name: values[rows] for name, values in inputs.items()}
             # those at the rim of a block reach out of it; nothing is read of them but their node
-            part["index"] = np.searchsorted(rows, part["index"]).clip(max=len(rows) - 1)
-            found[block] = self.run(part)[np.searchsorted(rows, block)]
+            part["index"] = number[part["index"]]
+            found[block] = self.run(part)[number[block]]
+
+        in_threads(work, _blocks(xy, most), threads or (cores() if len(xy) >= MANY else 1))
         return found
+
+
+def _reached(index: NDArray[np.int64], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return the rows and those that they read of."""
+    marked = np.zeros(len(index), bool)
+    marked[rows] = True
+    marked[index[rows]] = True
+    return np.flatnonzero(marked)
 
 
 def _blocks(xy: Floats, most: int) -> list[NDArray[np.intp]]:

@@ -14,14 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.models.blocks import blockwise
+
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 NEIGHBOURS = 12
 AROUND = 36  # atoms that tell the local brightness
 RIM = 0.15  # share of the radius over which neighbours fade out
 SOFT = 0.2  # differences of log brightness that count as a clear order
 MOST = 2.0  # log brightness: what lies beyond is as bright as can be
-MANY = 20_000  # atoms from which on all cores look for neighbours
 FAINT = 0.02  # of the median: less is no brightness
 NODE, EDGE = 6, 2  # numbers per atom and per neighbour
 
@@ -41,14 +44,14 @@ class Surroundings:
         spacing: (N,) local spacing in the unit of the positions.
     """
 
-    node: NDArray[np.float32]
+    node: Singles
     index: NDArray[np.int64]
-    unit: NDArray[np.float32]
-    edge: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    unit: Singles
+    edge: Singles
+    weight: Singles
     spacing: Floats
 
-    def inputs(self) -> dict[str, NDArray[np.float32] | NDArray[np.int64]]:
+    def inputs(self) -> dict[str, Singles | NDArray[np.int64]]:
         """Inputs of the network by name."""
         names = ("node", "index", "unit", "edge", "weight")
         return {name: getattr(self, name) for name in names}
@@ -62,102 +65,105 @@ def surroundings(xy: Floats, brightness: Floats) -> Surroundings:
         brightness: (N,) above zero in any unit; NaN where unknown.
     """
     count = len(xy)
+    made = _blank(count)
     if count < 2:
-        return _alone(count)
-    near = min(AROUND, count - 1)
-    workers = -1 if count > MANY else 1
-    distance, index = cKDTree(xy).query(xy, k=near + 1, workers=workers)
-    distance, index = _without_self(distance, index)
+        return made
+    distance, index = _nearest(xy)
+    k = min(NEIGHBOURS, index.shape[1])
+    own = _own_spacing(distance)
     log = _log_brightness(brightness)
-    k = min(NEIGHBOURS, near)
-    spacing = _spacing(distance, index)
-    radius = distance[:, k] if near > k else distance[:, k - 1] * (1 + RIM)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        unit = np.nan_to_num((xy[index[:, :k]] - xy[:, None]) / distance[:, :k, None])
-        fade = np.clip(np.nan_to_num((1 - distance[:, :k] / radius[:, None]) / RIM), 0, 1)
-    step = (log[index[:, :k]] - log[:, None]).clip(-MOST, MOST)
-    edge = np.stack([(distance[:, :k] / spacing[:, None]).clip(0, 9), step], axis=-1)
-    node = _nodes(log, distance, index, spacing, radius)
-    return Surroundings(
-        node.astype(np.float32),
-        _padded(index[:, :k], np.arange(count)[:, None]).astype(np.int64),
-        _padded(unit).astype(np.float32),
-        _padded(edge).astype(np.float32),
-        _padded(fade**2 * (3 - 2 * fade)).astype(np.float32),
-        spacing,
-    )
+
+    def spacings(rows: slice) -> None:
+        made.spacing[rows] = _median(own, index[rows], rows)
+
+    def describe(rows: slice) -> None:
+        near, apart, a = index[rows], distance[rows], made.spacing[rows].astype(np.float32)
+        first, close = near[:, :k], apart[:, :k]
+        radius = apart[:, k] if apart.shape[1] > k else apart[:, k - 1] * (1 + RIM)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            way = (xy[first] - xy[rows, None]).astype(np.float32)
+            made.unit[rows, :k] = np.nan_to_num(way / close[..., None])
+            fade = np.clip(np.nan_to_num((1 - close / radius[:, None]) / RIM), 0, 1)
+        weight = fade * fade * (3 - 2 * fade)
+        made.index[rows, :k], made.weight[rows, :k] = first, weight
+        edge, node = made.edge[rows, :k], made.node[rows]
+        edge[..., 0] = (close / a[:, None]).clip(0, 9)
+        edge[..., 1] = (log[first] - log[rows, None]).clip(-MOST, MOST)
+        node[:, :4] = _light(log, near, rows)
+        node[:, 4] = (apart[:, :3].mean(axis=1) / a).clip(0, 9)
+        node[:, 5] = (radius / a).clip(0, 9)
+
+    blockwise(spacings, count)
+    blockwise(describe, count)
+    return made
 
 
-def _nodes(log: Floats, distance: Floats, index: NDArray[np.intp], a: Floats, r: Floats) -> Floats:
-    around = log[index]
-    middle = _median(np.concatenate([around, log[:, None]], axis=1))[:, None]
-    level = middle[:, 0] + (around - middle).clip(-1, 1).mean(axis=1)
-    rank = np.tanh((log[:, None] - around) / SOFT)
-    spread = np.abs((around - level[:, None]).clip(-1, 1)).mean(axis=1)
-    return np.stack(
-        [
-            (log - level).clip(-MOST, MOST),
-            rank[:, :NEIGHBOURS].mean(axis=1),
-            rank.mean(axis=1),
-            spread,
-            (distance[:, :3].mean(axis=1) / a).clip(0, 9),
-            (r / a).clip(0, 9),
-        ],
-        axis=1,
-    )
+def _nearest(xy: Floats) -> tuple[Singles, Ints]:
+    """Distances and numbers (N, k) of the nearest other atoms, AROUND of them or all."""
+    count = len(xy)
+    near = min(AROUND, count - 1)
+    distance, index = np.empty((count, near), np.float32), np.empty((count, near), np.int32)
+    tree = cKDTree(xy)
+
+    def ask(rows: slice) -> None:
+        apart, found = tree.query(xy[rows], k=near + 1)
+        own = found == np.arange(count)[rows, None]
+        own[~own.any(axis=1), -1] = True  # atoms in one point may not find themselves
+        if own[:, 0].all():
+            distance[rows], index[rows] = apart[:, 1:], found[:, 1:]
+        else:
+            distance[rows] = apart[~own].reshape(-1, near)
+            index[rows] = found[~own].reshape(-1, near)
+
+    blockwise(ask, count)
+    return distance, index
 
 
-def _spacing(distance: Floats, index: NDArray[np.intp]) -> Floats:
-    """Median over the neighbours of the mean distance of their three nearest."""
+def _light(log: Singles, near: Ints, rows: slice) -> Singles:
+    """Brightness over that around, ranks among 12 and 36, spread around: (n, 4)."""
+    own, around = log[rows, None], log[near]
+    middle = _median(log, near, rows)[:, None]
+    level = middle + (around - middle).clip(-1, 1).mean(axis=1, keepdims=True)
+    rank = np.tanh((own - around) * (1 / SOFT))
+    spread = np.abs((around - level).clip(-1, 1)).mean(axis=1)
+    over = (own - level)[:, 0].clip(-MOST, MOST)
+    return np.stack([over, rank[:, :NEIGHBOURS].mean(axis=1), rank.mean(axis=1), spread], axis=1)
+
+
+def _own_spacing(distance: Singles) -> Singles:
+    """Mean distance (N,) of the three nearest; where they are all in one point, the usual one."""
     own = distance[:, :3].mean(axis=1)
     positive = own[own > 0]
-    own = np.where(own > 0, own, np.median(positive) if len(positive) else 1.0)
-    both = np.concatenate([own[index[:, :AROUND]], own[:, None]], axis=1)
-    return _median(both)
+    usual = np.median(positive) if len(positive) else np.float32(1)
+    return np.asarray(np.where(own > 0, own, usual))
 
 
-def _median(values: Floats) -> Floats:
-    """Median of each row; of an odd number of values, in a third of the time that numpy takes."""
-    count = values.shape[1]
+def _median(values: Singles, near: Ints, rows: slice) -> Singles:
+    """Median (n,) of the values of each atom of the rows and of those around it."""
+    both = np.column_stack([values[near], values[rows]])
+    count = both.shape[1]
     if count % 2 == 0:
-        return np.asarray(np.median(values, axis=1))
-    return np.asarray(np.partition(values, count // 2, axis=1)[:, count // 2])
+        return np.asarray(np.median(both, axis=1))
+    both.partition(count // 2, axis=1)  # in a third of the time that median takes
+    return np.asarray(both[:, count // 2])
 
 
-def _log_brightness(brightness: Floats) -> Floats:
+def _log_brightness(brightness: Floats) -> Singles:
     """Logarithm of brightness (N,); where it is unknown, that of the median."""
     known = np.isfinite(brightness)
     middle = float(np.median(brightness[known])) if known.any() else 1.0
     if middle == 0:
-        return np.zeros(len(brightness))
+        return np.zeros(len(brightness), np.float32)
     safe = np.where(known, brightness, middle) / middle  # dark atoms: all below zero
-    return np.asarray(np.log(safe.clip(FAINT)))
+    return np.log(safe.clip(FAINT)).astype(np.float32)
 
 
-def _without_self(distance: Floats, index: NDArray[np.intp]) -> tuple[Floats, NDArray[np.intp]]:
-    """Take each atom out of its own row; atoms in one point may not find themselves first."""
-    own = index == np.arange(len(index))[:, None]
-    own[~own.any(axis=1), -1] = True
-    shape = (len(index), index.shape[1] - 1)
-    return distance[~own].reshape(shape), index[~own].reshape(shape)
-
-
-def _padded(
-    values: NDArray[np.generic], fill: NDArray[np.intp] | None = None
-) -> NDArray[np.generic]:
-    missing = NEIGHBOURS - values.shape[1]
-    if missing == 0:
-        return values
-    shape = (len(values), missing, *values.shape[2:])
-    blank = np.zeros(shape, values.dtype) if fill is None else np.broadcast_to(fill, shape)
-    return np.concatenate([values, blank], axis=1)
-
-
-def _alone(count: int) -> Surroundings:
+def _blank(count: int) -> Surroundings:
+    """Surroundings of atoms without neighbours."""
     shape = (count, NEIGHBOURS)
     return Surroundings(
         np.zeros((count, NODE), np.float32),
-        np.broadcast_to(np.arange(count)[:, None], shape).astype(np.int64),
+        np.repeat(np.arange(count)[:, None], NEIGHBOURS, axis=1),
         np.zeros((*shape, 2), np.float32),
         np.zeros((*shape, EDGE), np.float32),
         np.zeros(shape, np.float32),
