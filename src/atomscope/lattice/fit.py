@@ -23,6 +23,7 @@ from atomscope.lattice.vectors import (
 _LEAST_ATOMS = 12
 _REACH = 1.4  # tolerances: farthest that an atom may be from its site
 _SWOLLEN = 1.3  # largest change of the cell's area between seed and grain
+_FEWEST = 6  # atoms of each sublattice that a second look at order finds
 _CHANCE = 0.6  # of the reach: rms deviation of a lattice; random points have 0.71
 
 
@@ -123,11 +124,15 @@ def _fit(xy: Floats, bright: Floats) -> Lattice | None:
     regular = np.sqrt(np.nanmean(np.sum(deviation**2, axis=1))) < _CHANCE * reach
     if not regular or not _alike(crystal.vectors, vectors):
         return None
-    for _ in range(2):  # oxygen against metals first, then one metal against the other
+    for again in (False, True):  # oxygen against metals first, then one metal against the other
         larger = find_supercell(crystal, np.column_stack([deviation, _log(bright)]))
         if larger is None:
             break
-        crystal = settle(xy, near, enlarge(crystal, larger))
+        enlarged = enlarge(crystal, larger)
+        full = np.bincount(enlarged.site[enlarged.site >= 0], minlength=len(enlarged.basis))
+        if again and full.min() < _FEWEST:
+            break
+        crystal = settle(xy, near, enlarged)
         deviation = deviations(xy, near, crystal)
     return _canonical(xy, crystal, deviation, bright)
 
