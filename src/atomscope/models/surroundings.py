@@ -155,7 +155,7 @@ def _log_brightness(brightness: Floats) -> Singles:
     if middle == 0:
         return np.zeros(len(brightness), np.float32)
     safe = np.where(known, brightness, middle) / middle  # dark atoms: all below zero
-    return np.log(safe.clip(FAINT)).astype(np.float32)
+    return np.asarray(np.log(safe.clip(FAINT)), np.float32)
 
 
 def _blank(count: int) -> Surroundings:
