@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform
 from atomscope.errors import UsageError
@@ -182,6 +183,8 @@ def _site_groups(
         far = np.ceil(xy.max(axis=0)).astype(int) + 1
         shape = (int(far[1]), int(far[0]))
     whole = bool((domain == WHOLE).all())
+    if len(borders):  # what stands beside a border tells nothing of the lattice of its domain
+        domain[cKDTree(borders).query(xy)[0] <= walls.reach] = _OTHER
     for number in np.unique(domain[domain != _OTHER]):
         here = np.flatnonzero(domain == number)
         own = lattice if whole else _fitted(rows.iloc[here], book, species[here])
