@@ -88,7 +88,7 @@ def main() -> None:
     )
     parser.add_argument("model", help="folder that atomscope train --structure made")
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--peers", required=True, help="Python of the peers' environment")
+    parser.add_argument("--peers", help="Python of the peers' environment; without it ours alone")
     parser.add_argument("--minutes", type=float, default=14.9, help="CPU time for AtomAI")
     parser.add_argument("--frames", type=int, default=8, help="frames of each kind")
     args = parser.parse_args()
@@ -96,16 +96,16 @@ def main() -> None:
     recipe = TrainingRecipe.model_validate(model.card.recipe)
     classes = recipe.class_names
     world = recipe.phases[-1].world.world(classes)
-    print(teach_atomai(recipe, world, args), "\n")
+    if args.peers:
+        print(teach_atomai(recipe, world, args), "\n")
     head = ["frames", "SNR", "network", *classes, "error, pm"]
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for name, tidy in (("even background", 1.0), ("uneven", 0.0)):
         for snr in DOSES:
             seen = frames(world, snr, tidy, args.frames)
-            found = {
-                "atomscope": [named_by(model, p.frame) for p in seen],
-                "AtomAI": atomai(seen, classes, args),
-            }
+            found = {"atomscope": [named_by(model, p.frame) for p in seen]}
+            if args.peers:
+                found["AtomAI"] = atomai(seen, classes, args)
             for network, each in found.items():
                 total = reduce(add, map(lambda p, f: tally(p, f, classes), seen, each))
                 cells = " | ".join(f"{f:.3f}" for f in total.f1)
