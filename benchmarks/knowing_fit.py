@@ -1,13 +1,10 @@
 """Fits the verdict of `atomscope.knowing` on simulated worlds and writes its coefficients.
 
-    python benchmarks/knowing_fit.py --marked DATA -o src/atomscope/knowing/verdict.yaml
+    python benchmarks/knowing_fit.py -o src/atomscope/knowing/verdict.yaml
 
 Frames come from the training world of `atomscope.simulate`, without the materials that the
 benchmarks keep apart, and from what is made here: noise, scrambled phases, wrong factors, coarse
-sampling, patterns of diffraction. Of the sets of single atoms marked by hand in DATA (see
-benchmarks/README.md) those images take part that the model of isolated atoms was fitted on
-(spots_fit.py): no simulated support is quite a real one. Takes about half a second of a quiet
-core per frame.
+sampling, patterns of diffraction. Takes about half a second of a quiet core per frame.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +31,10 @@ SHARES = {
     "lattice": 0.22, "isolated": 0.2, "nothing": 0.1, "noise": 0.03, "phases": 0.04,
     "scale": 0.13, "coarse": 0.02, "diffraction": 0.12, "shuffled": 0.04, "speckle": 0.1,
 }  # fmt: skip
-INSIDE = ("lattice", "isolated", "marked")
-FOUND_MARKED = 0.3  # the same for marks, of which no program finds more than two thirds
+INSIDE = ("lattice", "isolated")
 # What may speak for each cause. Left out are signs that only the number of atoms moves, and for
 # empty frames what the network says of itself: where it errs, it may err surely. Lattices of heavy
 # atoms are sharper than those drawn here, so that narrowness speaks against isolated atoms alone.
-# Few isolated atoms are sure on any support that is hard to see.
 SCALE = ["misfit", "left", "rivals", "doubt", "unrefined", "width_scatter", "wide"]
 TELLING = {
     "lattice": {
@@ -58,7 +52,7 @@ TELLING = {
     },
     "isolated": {
         "empty": ["misfit", "left", "dips", "rivals", "faint", "plain"],
-        "scale": [*(sign for sign in SCALE if sign != "doubt"), "narrow"],
+        "scale": [*SCALE, "narrow"],
     },
 }
 CAUSES = {
@@ -77,7 +71,6 @@ class Case:
     factor: float | None = None
     pixel_size: float | None = None
     truth: Array | None = None
-    radius: float = 3.0
 
 
 def cases(seed: int, count: int) -> Iterator[Case]:
@@ -86,18 +79,6 @@ def cases(seed: int, count: int) -> Iterator[Case]:
                    for i in range(round(SHARES[k] * count)))  # fmt: skip
     for _, kind, i in order:
         yield draw(kind, np.random.default_rng((seed, list(SHARES).index(kind), i)))
-
-
-def marked(data: Path) -> Iterator[Case]:
-    """Micrographs of single atoms with marks: the even ones in the order of their names."""
-    from real import load
-    from spots_fit import SETS, SINGLE
-
-    for name in SINGLE:
-        for frame in load(data, *SETS[name])[::2]:
-            pixels = np.asarray(frame.data, float)
-            size, truth = frame.pixel_size, np.asarray(frame.truth)
-            yield Case("marked", pixels, None, size, truth, frame.radius)
 
 
 def draw(kind: str, rng: np.random.Generator) -> Case:
@@ -259,8 +240,7 @@ def is_found(case: Case, atoms: Any) -> bool:
         return False
     near = float(np.median(KDTree(case.truth).query(case.truth, k=2)[0][:, 1]))
     found = atoms[["x_px", "y_px"]].to_numpy(float)
-    least = FOUND_MARKED if case.kind == "marked" else FOUND
-    return score(case.truth, found, min(0.35 * near, case.radius)).f1 >= least
+    return score(case.truth, found, min(0.35 * near, 3.0)).f1 >= FOUND
 
 
 def fit(table: list[dict[str, float]], outside: NDArray[np.bool_]) -> dict[str, Any]:
@@ -310,12 +290,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=450, help="frames")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--marked", type=Path, help="folder of real micrographs")
     parser.add_argument("-o", "--out", type=Path, required=True, help="YAML file to write")
     args = parser.parse_args()
     rows = []
-    real = marked(args.marked) if args.marked else iter(())
-    for case in chain(cases(args.seed, args.count), real):
+    for case in cases(args.seed, args.count):
         got = seen(case)
         signs = signs_of(case, *got) if got is not None else None
         # frames whose atoms the network does not find are neither in domain nor out of it
