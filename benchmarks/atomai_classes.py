@@ -12,8 +12,6 @@ several classes, cross-entropy; the learning rate falls from its default 1e-3 al
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import os
 import pickle
@@ -22,7 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from atomai_train import TRAINING, VALIDATION, discs
+from atomai_train import TRAINING, VALIDATION, discs, one_pass
 from scipy.spatial import KDTree
 
 CHUNK = 50  # steps drawn at a time
@@ -65,20 +63,9 @@ def train(job: dict, out: Path) -> None:
     budget, steps, spent = 60 * job["minutes"], 0, 0.0
     start = time.process_time()
     while spent < budget:
-        rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * spent / budget)))
-        with contextlib.redirect_stdout(io.StringIO()):
-            model.fit(
-                *chunk(job, steps, CHUNK, TRAINING),
-                *held_out,
-                training_cycles=1,
-                full_epoch=True,  # every patch once; the other mode repeats half of them
-                batch_size=job["batch"],
-                lr_scheduler=[rate],
-                plot_training_history=False,
-                filename="atomai",
-            )
+        drawn = chunk(job, steps, CHUNK, TRAINING)
+        loss = one_pass(model, drawn, held_out, spent / budget, job["batch"])
         steps, spent = steps + CHUNK, time.process_time() - start
-        loss = model.loss_acc["test_loss"][-1]
         print(f"step {steps}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
     settings = {
         "model": "Unet",

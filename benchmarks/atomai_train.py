@@ -73,6 +73,24 @@ def discs(xy: np.ndarray, size: int, radius: float = 2.0) -> np.ndarray:
     return (distance <= reach).reshape(size, size).astype(np.float32)
 
 
+def one_pass(model, drawn: tuple, held_out: tuple, share: float, batch: int, **augment) -> float:
+    """Train on each patch once, with the rate at that share of the training; validation loss."""
+    rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * share)))
+    with contextlib.redirect_stdout(io.StringIO()):
+        model.fit(
+            *drawn,
+            *held_out,
+            training_cycles=1,
+            full_epoch=True,  # every patch once; the other mode repeats half of them
+            batch_size=batch,
+            lr_scheduler=[rate],
+            plot_training_history=False,
+            filename="atomai",
+            **augment,
+        )
+    return float(model.loss_acc["test_loss"][-1])
+
+
 def train(args: argparse.Namespace) -> None:
     import torch
     from atomai.models import Segmentor
@@ -95,21 +113,9 @@ def train(args: argparse.Namespace) -> None:
     for first in range(0, len(plan), args.chunk):
         part = plan[first : first + args.chunk]
         frames, masks = chunk(recipe, part, args.seed, TRAINING)
-        rate = 1e-3 * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * first / len(plan))))
-        with contextlib.redirect_stdout(io.StringIO()):
-            model.fit(
-                frames,
-                masks,
-                *held_out,
-                training_cycles=1,
-                full_epoch=True,  # every patch once; the other mode repeats half of them
-                batch_size=recipe["batch"],
-                lr_scheduler=[rate],
-                plot_training_history=False,
-                filename="atomai",
-                **augment,
-            )
-        loss = model.loss_acc["test_loss"][-1]
+        loss = one_pass(
+            model, (frames, masks), held_out, first / len(plan), recipe["batch"], **augment
+        )
         spent = time.perf_counter() - start
         print(f"step {first + len(part)}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
     settings = {

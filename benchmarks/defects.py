@@ -36,9 +36,9 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope import analyze
-from atomscope.formula import parse
+from atomscope.formula import EXPONENT, parse
 from atomscope.rules import name_defects
-from atomscope.simulate.named import EXPONENT, LOW, MEDIUM, NamedFrame, kinds_of, named_frame
+from atomscope.simulate.named import LOW, MEDIUM, NamedFrame, kinds_of, named_frame
 from atomscope.simulate.named_borders import BORDERS, border_frame
 
 HOSTS = {"graphene": "C", "hBN": "B,N", "1H-MoS2": "Mo,S2,S", "1H-WSe2": "W,Se2,Se"}

@@ -26,12 +26,13 @@ from ase.formula import Formula
 from scipy.spatial import cKDTree
 
 from atomscope import analyze, discover
+from atomscope.formula import EXPONENT
 from atomscope.rules import name_defects
 from atomscope.simulate import defects
 from atomscope.simulate.crystals import columns_along
 from atomscope.simulate.imaging import render, scan_jitter
 from atomscope.simulate.materials import material
-from atomscope.simulate.named import EXPONENT, named_frame
+from atomscope.simulate.named import named_frame
 from atomscope.simulate.named_kinds import HOSTS as KINDS
 from atomscope.simulate.named_kinds import NAMES, Kind
 from atomscope.simulate.sheets import Sheet, noted, without

@@ -22,11 +22,12 @@ from ase.formula import Formula
 
 from atomscope.classify import classify, teach
 from atomscope.classify.embedding import embed
+from atomscope.formula import EXPONENT
 from atomscope.models.surroundings import surroundings
 from atomscope.simulate.boundaries import grain_boundary, phase_border
 from atomscope.simulate.crystals import columns_along
 from atomscope.simulate.materials import material
-from atomscope.simulate.named import EXPONENT, named_frame
+from atomscope.simulate.named import named_frame
 from atomscope.simulate.relax import relax
 from atomscope.simulate.sheets import columns_of
 

@@ -12,6 +12,7 @@ from atomscope.errors import UsageError
 
 _PART = re.compile(r"([A-Z][a-z]?)(\d{0,2})")
 _MOST = 12
+EXPONENT = 1.64  # of Z, at 60 to 200 mrad (Krivanek et al., Nature 464, 571 (2010))
 
 
 @dataclass(frozen=True)

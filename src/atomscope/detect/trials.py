@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,32 +23,55 @@ MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the re
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
+HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """What one factor shows on a part of the frame.
 
     Attributes:
         factor: Canonical px per px of the input.
         score: Certainty of the columns found, 0 to 1.
-        nearest: Their median distance in canonical px, None for a handful.
-        filling: Share of the part that they fill, 1 for a square lattice at that distance.
-        order: How well they repeat, all drawn alike: height of the autocorrelation at the shortest
-            repeat, 1 for a perfect crystal.
+        xy: Sure columns in canonical px, shape (N, 2); none where there is but a handful.
+        shape: Of the part in canonical px.
     """
 
     factor: float
-    score: float = -1.0
-    nearest: float | None = None
-    filling: float = 0.0
-    order: float = 0.0
+    score: float
+    xy: NDArray[np.float64]
+    shape: tuple[int, ...]
+
+    @cached_property
+    def nearest(self) -> float | None:
+        """Median distance of neighbours in canonical px, None for a handful."""
+        if not len(self.xy):
+            return None
+        return float(np.median(cKDTree(self.xy).query(self.xy, k=2)[0][:, 1]))
+
+    @property
+    def filling(self) -> float:
+        """Share of the part that the columns fill, 1 for a square lattice at that distance."""
+        return len(self.xy) * (self.nearest or 0.0) ** 2 / float(np.prod(self.shape))
 
     @property
     def density(self) -> float:
         """Columns per px of the input."""
-        return self.filling * (self.factor / self.nearest) ** 2 if self.nearest else 0.0
+        return len(self.xy) * self.factor**2 / float(np.prod(self.shape))
+
+    @cached_property
+    def order(self) -> float:
+        """How well the columns repeat, all drawn alike: 1 for a perfect crystal.
+
+        Height of the autocorrelation of the drawing at the shortest repeat.
+        """
+        if self.nearest is None:
+            return 0.0
+        drawn = np.zeros(self.shape, dtype=np.float32)
+        col, row = np.rint(self.xy).astype(int).T
+        drawn[row.clip(0, self.shape[0] - 1), col.clip(0, self.shape[1] - 1)] = 1
+        return measure(ndimage.gaussian_filter(drawn, SPOT * self.nearest)).order
 
 
 def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) -> Trial:
@@ -79,23 +103,11 @@ def attempt(model: Model, frame: Frame, factor: float) -> Trial:
     factor = float(np.clip(factor, *FACTORS))
     part = _part(frame, factor)
     found = columns(model, normalise(part))
-    xy, p = found.xy, found.p
-    sure = p > 0.5
-    if not sure.any():
-        return Trial(factor, 0.0)
-    score = float(p[sure].sum() / (p.sum() + 2.0) * p[sure].mean())
-    if sure.sum() < 8:
-        return Trial(factor, score)
-    nearest = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
-    filling = float(sure.sum()) * nearest**2 / part.size
-    return Trial(factor, score, nearest, filling, _order(xy[sure], nearest, part.shape))
-
-
-def _order(xy: NDArray[np.float64], nearest: float, shape: tuple[int, ...]) -> float:
-    drawn = np.zeros(shape, dtype=np.float32)
-    col, row = np.rint(xy).astype(int).T
-    drawn[row.clip(0, shape[0] - 1), col.clip(0, shape[1] - 1)] = 1
-    return measure(ndimage.gaussian_filter(drawn, SPOT * nearest)).order
+    sure = found.p > 0.5
+    p = found.p[sure]
+    score = float(p.sum() / (found.p.sum() + 2.0) * p.mean()) if len(p) else 0.0
+    xy = found.xy[sure] if len(p) >= HANDFUL else found.xy[:0]
+    return Trial(factor, score, xy, part.shape)
 
 
 def _part(frame: Frame, factor: float) -> Frame:

@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 
 from atomscope.errors import UsageError
-from atomscope.formula import parse
+from atomscope.formula import EXPONENT, parse
 from atomscope.lattice import Lattice
 from atomscope.rules.book import Book, load, names
 from atomscope.rules.findings import Floats, Ints
 from atomscope.rules.pairing import pairs_up
 
 _LATTICE = 0.85  # share of the atoms that an unknown lattice must hold to have defects
-_EXPONENT = 1.64
 _HOST = 0.7  # share of the atoms that the species of a host have at least
 
 
@@ -99,7 +98,7 @@ def strengths(species: Ints) -> Floats:
 
 def _strength(word: str) -> float:
     try:
-        return parse([word])[0].strength(_EXPONENT) if word else np.nan
+        return parse([word])[0].strength(EXPONENT) if word else np.nan
     except UsageError:
         return np.nan
 

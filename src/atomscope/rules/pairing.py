@@ -7,6 +7,7 @@ from scipy.spatial import cKDTree
 
 from atomscope.rules.book import Book
 from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, joined
+from atomscope.rules.walls import of_role
 
 _SPLIT = 1.15  # two longest over two shortest of six distances: 1T' 1.3 to 1.5, 3 % of strain 1.03
 _SIX = 1.45  # over the middle two of the distances: no neighbour is farther away
@@ -28,7 +29,7 @@ def find_pairing(xy: Floats, species: Ints, book: Book, p: Floats) -> list[Group
         book: Rules of the host; its first kind of columns may pair up.
         p: Probability of each atom and its species, shape (N,).
     """
-    metal = _metal(species, book)
+    metal = of_role(species, book, 0)
     paired, near, around = _paired(xy, metal)
     links = [(int(i), int(j)) for i in np.flatnonzero(paired) for j in near[i] if paired[j]]
     groups = []
@@ -46,7 +47,7 @@ def find_pairing(xy: Floats, species: Ints, book: Book, p: Floats) -> list[Group
 
 def pairs_up(xy: Floats, species: Ints, book: Book) -> bool:
     """Whether most metal atoms do: the host itself is of this kind."""
-    metal = _metal(species, book)
+    metal = of_role(species, book, 0)
     found = find_pairing(xy, species, book, np.ones(len(xy)))
     inner = int(_inner(xy[metal]).sum())
     return inner > 0 and sum(len(group.findings) for group in found) > 0.5 * inner
@@ -58,7 +59,7 @@ def around_pairs(xy: Floats, species: Ints, book: Book, groups: list[Group]) -> 
     Metal atoms beside those with more columns around than in 1H are of a domain as well: at the
     border of the frame they lack the neighbours that would show them to be paired.
     """
-    metal = _metal(species, book)
+    metal = of_role(species, book, 0)
     mine = np.isin(metal, [f.atoms[0] for group in groups for f in group.findings])
     tree = cKDTree(xy[metal])
     middle = tree.query(xy[metal], k=min(5, len(metal)))[0][:, 3:].mean(axis=1)
@@ -69,11 +70,6 @@ def around_pairs(xy: Floats, species: Ints, book: Book, groups: list[Group]) -> 
         if not fresh:
             return np.asarray(mine[tree.query(xy)[1]])
         mine[fresh] = True
-
-
-def _metal(species: Ints, book: Book) -> Ints:
-    role = book.species(next(iter(book.columns))) or frozenset()
-    return np.flatnonzero(np.isin(species, list(role)))
 
 
 def _inner(xy: Floats) -> Bools:

@@ -112,7 +112,7 @@ def off_borders(findings: list[Finding], borders: Floats, reach: float) -> list[
     return [f for f in findings if away.query(f.place)[0] > reach]
 
 
-def _of_role(species: Ints, book: Book, number: int) -> Ints:
+def of_role(species: Ints, book: Book, number: int) -> Ints:
     """Rows of the columns that play a role of the host."""
     words = book.species(list(book.columns)[number]) or ()
     return np.flatnonzero(np.isin(species, list(words)))
@@ -127,7 +127,7 @@ class _Bonds:
 
 
 def _bonds(xy: Floats, species: Ints, book: Book) -> _Bonds | None:
-    centre, other = (_of_role(species, book, k) for k in (0, 1))
+    centre, other = (of_role(species, book, k) for k in (0, 1))
     further = {w for word in book.roles for w in (word, *book.roles[word])}  # half a pair is one
     other = np.union1d(other, np.flatnonzero(np.isin(species, list(further))))
     if len(centre) < 2 * _DOMAIN or len(other) < 2 * _DOMAIN:
@@ -172,7 +172,7 @@ def _across(middle: Floats, xy: Floats, tree: cKDTree, way: Floats, reach: float
 
 def _shifted(xy: Floats, species: Ints, book: Book) -> Cells:
     """Cells of two kinds of columns that take turns; neighbours of one kind contradict."""
-    first, second = (_of_role(species, book, k) for k in (0, 1))
+    first, second = (of_role(species, book, k) for k in (0, 1))
     rows = np.union1d(first, second)
     step = _nearest(xy[rows])
     pairs = cKDTree(xy[rows]).query_pairs(_NEXT * step, output_type="ndarray").reshape(-1, 2)

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
+from atomscope.formula import EXPONENT
 from atomscope.simulate.crystals import columns_along
 from atomscope.simulate.materials import material
 from atomscope.simulate.named_field import (
-    EXPONENT,
     SIGMA,
     Field,
     NamedFrame,

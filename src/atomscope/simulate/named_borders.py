@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atomscope.errors import UsageError
+from atomscope.formula import EXPONENT
 from atomscope.simulate import domains
 from atomscope.simulate.materials import material
 from atomscope.simulate.named_field import (
-    EXPONENT,
     Field,
     NamedFrame,
     columns_in,

@@ -11,13 +11,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from atomscope.formula import EXPONENT
 from atomscope.simulate.crystals import MERGE, formula
 from atomscope.simulate.imaging import render, scan_jitter
 from atomscope.simulate.named_templates import Laid
 from atomscope.simulate.scene import Floats, Ints
 
 SIGMA = 0.42  # Å: probe and source of an aberration-corrected microscope at 60 kV
-EXPONENT = 1.64  # of Z, at 60 to 200 mrad (Krivanek et al., Nature 464, 571 (2010))
 SEEN = 5.0  # Å: columns farther outside the frame do not shine into it
 
 

@@ -15,11 +15,10 @@ from itertools import combinations
 
 import numpy as np
 
-from atomscope.formula import Formula
+from atomscope.formula import EXPONENT, Formula
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, normalised, reweighted
 from atomscope.species.strays import FEW, odd_ones, with_strays
 
-EXPONENT = 1.64  # Krivanek et al., Nature 464, 571 (2010), 60 to 200 mrad
 _EXPONENT_ERROR = 0.15  # other detector angles
 EXPONENTS = (1.2, 2.1)
 _OFFSET = 0.06  # relative standard deviation of a class from the power law,

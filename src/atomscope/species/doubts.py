@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from atomscope.formula import Formula
-from atomscope.species.contrast import EXPONENT, Naming
+from atomscope.formula import EXPONENT, Formula
+from atomscope.species.contrast import Naming
 from atomscope.species.levels import Levels
 
 _RIVAL = 0.9  # probability of the best naming below which it is in doubt

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
+from atomscope.formula import EXPONENT
 from atomscope.simulate import defects
 from atomscope.simulate.bonds import bonds_of
 from atomscope.simulate.boundaries import grain_boundary
@@ -29,7 +30,6 @@ Words = NDArray[np.object_]
 Bools = NDArray[np.bool_]
 Rng = np.random.Generator
 
-EXPONENT = 1.64  # of Z, at 60 to 200 mrad (Krivanek et al., Nature 464, 571 (2010))
 APART = 8.0  # Å between point defects, and from them to borders
 RIM = 6.0  # Å from the rim of the field
 HERE = 0.9  # Å: a column stands on a site
