@@ -138,7 +138,13 @@ class TrainingRecipe(_Strict):
         description="model of isolated atoms, fitted on micrographs marked by hand as well "
         "(benchmarks/spots_fit.py); when empty it is fitted on simulated ones alone",
     )
-    average: float = Field(0.999, description="decay of the running average of the weights")
+    average: float = Field(
+        0.99,
+        ge=0,
+        lt=1,
+        description="decay per step of the running average of the weights: 1 / (1 - it) steps "
+        "should be a few per cent of the shortest phase, or much of its start is left",
+    )
     validate_every: int = 500
     validation_batches: int = 24
 
