@@ -204,6 +204,7 @@ def seen(case: Case) -> tuple[Any, Any] | None:
     from atomscope.detect import look
     from atomscope.errors import InputError
     from atomscope.models.store import load
+    from atomscope.pipeline.clock import Clock
     from atomscope.pipeline.frames import all_frames
     from atomscope.recipe import DetectStage, Recipe, RefineStage
     from atomscope.types import Image
@@ -214,7 +215,7 @@ def seen(case: Case) -> tuple[Any, Any] | None:
         view = look(image, model, factor=case.factor)
     except InputError:
         return None
-    return all_frames(image, plan, model, view, 1, None)[0], view
+    return all_frames(image, plan, model, view, 1, Clock(), None)[0], view
 
 
 def signs_of(case: Case, atoms: Any, view: Any) -> dict[str, float] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
@@ -11,6 +10,7 @@ from atomscope.detect.choose import View
 from atomscope.models.store import load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
+from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.discovered import discovered
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
@@ -79,21 +79,22 @@ def analyze(
         InputError: The input cannot be read, or is under-sampled.
         UsageError: An argument is wrong.
     """
-    clock = [time.perf_counter()]
+    clock = Clock()
     plan = recipe if isinstance(recipe, Recipe) else recipes.load(recipe)
     plan = plan.with_detect(model=model, contrast=contrast).with_elements(elements)
     plan = plan.with_rules(rules)
     chain = chain_of(plan)
     axes = known_material(material) if material else ()
-    image = cut(_opened(source, select, pixel_size), frames)
-    clock.append(time.perf_counter())
-    detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
-    view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
-    clock.append(time.perf_counter())
+    with clock.stage("read"):
+        image = cut(_opened(source, select, pixel_size), frames)
+    with clock.stage("scale"):
+        detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
+        view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
     plan = _nameable(plan, view, asked=bool(elements or rules or material or chain.steps))
-    atoms, weak, spent = all_frames(image, plan, detector, view, jobs, progress)
-    atoms, lattices = _lattices(atoms, image, plan, spent)
-    atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
+    atoms, weak = all_frames(image, plan, detector, view, jobs, clock, progress)
+    with clock.stage("lattice"):
+        atoms, lattices = _lattices(atoms, image, plan)
+        atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
     remarks, hosts = tuple[str, ...](), tuple[str, ...]()
     if axes:
         crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
@@ -102,39 +103,38 @@ def analyze(
             plan = plan.with_elements(hosts + crystal.single)
     atoms = in_angstrom(atoms, image.pixel_size)
     atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
-    hosts = hosts or species_of(classes, atoms)
-    atoms, facts, doubts = _identified(atoms, lattices, image, plan, spent, hosts)
-    atoms = told(classes, atoms)
+    with clock.stage("identify", ran=plan.identify is not None):
+        hosts = hosts or species_of(classes, atoms)
+        atoms, species, doubts = _identified(atoms, lattices, image, plan, hosts)
+        atoms = told(classes, atoms)
     if plan.detect.periodic:
         defects = with_vacancies(defects, image, atoms, lattices)
-    started = time.perf_counter()
-    atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
-    spent["name"] = time.perf_counter() - started
-    links = chained(atoms, defects, chain, material)
-    spent |= {"classify": time.perf_counter() - started - spent["name"]} if chain.steps else {}
-    started = time.perf_counter()
-    movie = followed(image, links.atoms, defects, lattices, plan)
-    spent["track"] = time.perf_counter() - started
-    clock.append(time.perf_counter())
-    atoms, verdict = known(image, movie.atoms, detector, view)
-    spent["know"] = time.perf_counter() - clock[-1]
+    with clock.stage("name"):
+        atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
+    with clock.stage("classify", ran=bool(chain.steps)):
+        links = chained(atoms, defects, chain, material)
+    with clock.stage("track"):
+        movie = followed(image, links.atoms, defects, lattices, plan)
+    with clock.stage("know"):
+        atoms, verdict = known(image, movie.atoms, detector, view)
     if complete is not None:
         complete(atoms)
-    measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan, spent)
-    new = discovered(image, movie.atoms, defects, lattices, plan, spent)
+    with clock.stage("measure", ran=plan.measure is not None):
+        measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan)
+    with clock.stage("discover", ran=plan.discover is not None):
+        new = discovered(image, movie.atoms, defects, lattices, plan)
+    quality, judged = judge(image, atoms)
     doubts = (*faintness(image, view), *doubts, *lines)
     doubts = (*doubts, *links.warnings, *movie.warnings, *new.warnings)
-    quality, judged = judge(image, atoms)
-    read_s, look_s = clock[1] - clock[0], clock[2] - clock[1]
     card = run_card(source, image, plan, detector, view) | {
         "zoo": zoo,
-        "species": facts,
+        "species": species,
         "defects": chemistry | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
         **new.facts,
         "verdict": verdict.to_dict(),
-        "seconds": {"read": read_s, "scale": look_s, **spent},
+        "seconds": clock.seconds,
         "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
     }
     tables = (atoms, defects, movie.tracks, movie.events, links.steps)
@@ -160,17 +160,13 @@ def _nameable(plan: Recipe, view: View, *, asked: bool) -> Recipe:
     return plan
 
 
-def _lattices(
-    atoms: pd.DataFrame, image: Image, plan: Recipe, spent: dict[str, float]
-) -> tuple[pd.DataFrame, Lattices]:
+def _lattices(atoms: pd.DataFrame, image: Image, plan: Recipe) -> tuple[pd.DataFrame, Lattices]:
     from atomscope.species import fit_lattices
 
-    started = time.perf_counter()
     lattices = fit_lattices(atoms)
     if plan.detect.periodic:
         atoms = on_sites(atoms, lattices, image.frame_shape)
         lattices = fit_lattices(atoms)
-    spent["lattice"] = time.perf_counter() - started
     return atoms, lattices
 
 
@@ -179,15 +175,13 @@ def _identified(
     lattices: Lattices,
     image: Image,
     plan: Recipe,
-    spent: dict[str, float],
     hosts: tuple[str, ...],
 ) -> tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]:
-    """Fill sublattices and species; adds the seconds to `spent`."""
+    """Fill sublattices and species."""
     if plan.identify is None:
         return atoms, {}, ()
     from atomscope.species import study
 
-    started = time.perf_counter()
     elements, doubts = plan.identify.elements, tuple[str, ...]()
     if elements and image.modality not in _Z_CONTRAST:
         elements, doubts = (
@@ -198,5 +192,4 @@ def _identified(
             ),
         )
     found = study(atoms, elements=elements, lattices=lattices, hosts=hosts, shape=image.frame_shape)
-    spent["identify"] = time.perf_counter() - started
     return found.atoms, found.facts, (*doubts, *found.warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,12 +35,8 @@ def discovered(
     defects: pd.DataFrame,
     lattices: Lattices,
     plan: Recipe,
-    spent: dict[str, float],
 ) -> Discovered:
-    """Look for recurring configurations, where there is a lattice and not too much to look at.
-
-    Adds the seconds to `spent`.
-    """
+    """Look for recurring configurations, where there is a lattice and not too much to look at."""
     if plan.discover is None:
         return Discovered()
     frames = [frame for frame, lattice in sorted(lattices.items()) if lattice is not None]
@@ -50,7 +45,6 @@ def discovered(
         return Discovered()
     from atomscope.discover import discover
 
-    started = time.perf_counter()
     most = max(1, int(MOST / max(float(counts.reindex(frames).mean()), 1.0)))
     picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
     chosen = [frames[i] for i in picked]
@@ -59,7 +53,6 @@ def discovered(
         found = discover(here, named, pixel_size=image.pixel_size)
     except UsageError as error:
         return Discovered(warnings=(f"{image.name}: nothing was discovered: {error}",))
-    spent["discover"] = time.perf_counter() - started
     facts = {"frames": len(chosen), "configurations": len(found), **found.facts}
     return Discovered(found, {"discoveries": facts})
 

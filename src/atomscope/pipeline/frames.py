@@ -18,6 +18,7 @@ from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.models.store import Model
+from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.faint import gentle, occupied
 from atomscope.pipeline.tails import tail_of, without
 from atomscope.recipe import Recipe
@@ -40,24 +41,24 @@ def all_frames(
     detector: Model,
     view: View,
     jobs: int,
+    clock: Clock,
     progress: Progress | None,
-) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, float]]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Detect and refine frame by frame; only tables are kept.
 
     Returns:
-        The atoms; candidates below the recipe's least probability; seconds of each stage.
+        The atoms; candidates below the recipe's least probability.
     """
-    spent = {"detect": 0.0, "refine": 0.0}
     tables, candidates = [], []
     for index, done in enumerate(_work(image, plan, detector, view, jobs)):
         tables.append(done.atoms.assign(frame=index))
         candidates.append(done.weak.assign(frame=index))
-        spent["detect"] += done.detect_s
-        spent["refine"] += done.refine_s
+        clock.add("detect", done.detect_s)
+        clock.add("refine", done.refine_s)
         if progress:
             progress(index + 1, image.n_frames)
     atoms = pd.concat(tables, ignore_index=True)
-    return atoms, pd.concat(candidates, ignore_index=True), spent
+    return atoms, pd.concat(candidates, ignore_index=True)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pandas as pd
 
 from atomscope.recipe import Recipe
@@ -16,19 +14,14 @@ def measured_structures(
     defects: pd.DataFrame,
     tracks: pd.DataFrame,
     plan: Recipe,
-    spent: dict[str, float],
 ) -> dict[str, pd.DataFrame]:
-    """Return the tables of `atomscope.measure` by name; none without that stage.
-
-    Adds the seconds to `spent`.
-    """
+    """Return the tables of `atomscope.measure` by name; none without that stage."""
     stage = plan.measure
     if stage is None:
         return {}
     from atomscope.measure import measure
 
-    started = time.perf_counter()
-    tables = measure(
+    return measure(
         atoms,
         defects,
         pixel_size=image.pixel_size,
@@ -39,8 +32,6 @@ def measured_structures(
         phases=stage.phases or None,
         vacancies=stage.vacancies or None,
     )
-    spent["measure"] = time.perf_counter() - started
-    return tables
 
 
 def file_of(name: str) -> str:
