@@ -17,14 +17,14 @@ import numpy as np
 from baselines import Frame
 from real import SETS, load
 
-from atomscope.detect import _shown, look
+from atomscope.detect import look, shown_to_network
 from atomscope.detect.prepare import usable
 from atomscope.detect.prominence import prominence
 from atomscope.detect.tiles import maxima
 from atomscope.models.store import Model, Spots
 from atomscope.models.store import load as load_model
 from atomscope.sampling import to_input
-from atomscope.train.calibrate import Maxima, _claim, fit_spots, look_at_worlds
+from atomscope.train.calibrate import Maxima, claimed, fit_spots, look_at_worlds
 from atomscope.train.data import CALIBRATION
 from atomscope.train.settings import TrainingRecipe
 from atomscope.types import Image
@@ -38,14 +38,14 @@ def seen_in(frames: list[Frame], model: Model) -> Maxima:
     parts = []
     for frame in frames:
         view = look(Image(frame.data, pixel_size=frame.pixel_size), model)
-        shown = _shown(frame.data, usable(frame.data), view)
+        shown = shown_to_network(frame.data, usable(frame.data), view)
         if view.lattice or shown is None:
             print(f"{frame.name}: left out, no isolated atoms")
             continue
         found = maxima(model, shown, lattice=False)
         found = found.keep(np.argsort(-found.p))
         high = prominence(shown, model.card.sigma_px, found.xy)
-        true = _claim(to_input(found.xy, view.factor), frame.truth, frame.radius)
+        true = claimed(to_input(found.xy, view.factor), frame.truth, frame.radius)
         parts.append((found.p, high, true, len(frame.truth)))
     heat, high, true, count = zip(*parts, strict=True)
     return Maxima(np.concatenate(heat), np.concatenate(high), np.concatenate(true), sum(count))

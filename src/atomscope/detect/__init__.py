@@ -28,7 +28,7 @@ LEAST_P = 0.5  # of columns in a lattice
 SURER = 9.0  # odds of columns in an averaged lattice are divided by it
 DARK_MODALITIES = ("bf", "abf")
 
-__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look"]
+__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look", "shown_to_network"]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def find(
     good = usable(frame)
     classes = model.card.classes
     none = Found(np.empty((0, 2)), np.empty(0), np.empty((0, len(classes))))
-    shown = _shown(frame, good, view)
+    shown = shown_to_network(frame, good, view)
     if shown is None:
         return FrameColumns(none, none, classes, good)
     found = columns(model, shown, lattice=view.lattice)
@@ -177,7 +177,7 @@ def class_map(
     loaded = load(model)
     view = look(image, loaded, factor=factor)
     values = image.frame(frame)
-    shown = _shown(values, usable(values), view)
+    shown = shown_to_network(values, usable(values), view)
     if shown is None:
         count = 1 + max(len(loaded.card.classes), 1)
         return np.repeat(np.eye(1, count, dtype=np.float32)[0], values.size).reshape(
@@ -217,8 +217,8 @@ def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
     return conform(table)
 
 
-def _shown(frame: FloatArray, good: Mask, view: View) -> Shown | None:
-    """The frame as the network sees it, or None where there is nothing to see."""
+def shown_to_network(frame: FloatArray, good: Mask, view: View) -> Shown | None:
+    """Return the frame as the network sees it, or None where there is nothing to see."""
     if min(frame.shape) * view.factor < BLOCK or good.mean() < 0.05:
         return None
     values = whole_frame(frame, good)

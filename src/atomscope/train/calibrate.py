@@ -58,7 +58,7 @@ def look_at_worlds(
         found = found.keep(np.argsort(-found.p))
         heats.append(found.p)
         stands.append(prominence(seen, model.card.sigma_px, found.xy))
-        trues.append(_claim(found.xy, xy))
+        trues.append(claimed(found.xy, xy))
         columns += len(xy)
     return Maxima(np.concatenate(heats), np.concatenate(stands), np.concatenate(trues), columns)
 
@@ -106,7 +106,7 @@ def fit_spots(seen: Maxima, *marked: Maxima) -> Spots:
     )
 
 
-def _claim(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]:
+def claimed(points: Floats, xy: Floats, radius: float = 2.5) -> NDArray[np.bool_]:
     """Give each true column to the strongest maximum within `radius` px."""
     true = np.zeros(len(points), dtype=bool)
     if len(points) == 0 or len(xy) == 0:
