@@ -28,7 +28,10 @@ LEAST_P = 0.5  # of columns in a lattice
 SURER = 9.0  # odds of columns in an averaged lattice are divided by it
 DARK_MODALITIES = ("bf", "abf")
 
-__all__ = ["Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look", "shown_to_network"]
+__all__ = [
+    "Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look",
+    "shown_to_network",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
