@@ -17,9 +17,10 @@ import numpy as np
 import yaml
 from scipy.optimize import minimize_scalar
 
-from atomscope.classify.classifier import FILE, Calibration, probabilities, with_shares
+from atomscope.classify.classifier import FILE, Calibration, probabilities
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import embedder
+from atomscope.classify.shares import with_shares
 from atomscope.models.surroundings import surroundings
 from atomscope.train.environments import design, world
 from atomscope.train.views import gammas, seen

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from atomscope.classify import classifier
+from atomscope.classify import classifier, shares
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import embedder
 from atomscope.models.surroundings import surroundings
@@ -109,8 +109,8 @@ def asked(
     truth = np.searchsorted(common, other[inside])
     made = {}
     for exponent in EXPONENTS:
-        classifier.TRUST = exponent
-        made[exponent] = scores(classifier.with_shares(p)[0], truth)
+        shares.TRUST = exponent
+        made[exponent] = scores(shares.with_shares(p)[0], truth)
     return made
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from atomscope.apps.cli import run
 from atomscope.classify import Classifier, classify, teach
-from atomscope.classify.classifier import with_shares
+from atomscope.classify.shares import with_shares
 from atomscope.classify.gates import Answer, ends, holds, marginal, opened
 from atomscope.classify.given import by_examples, by_words, shipped
 from atomscope.classify.given import found as found_classifier

@@ -19,6 +19,7 @@ from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
 from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
+from atomscope.classify.shares import with_neighbours, with_shares
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
@@ -27,8 +28,6 @@ Floats = NDArray[np.float64]
 FORMAT = 2
 NETWORK = "network"  # folder of a network of its own
 KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
-FEWEST = 0.01  # share of atoms added to each class
-TRUST = 0.85  # exponent of the shares, from designs held apart: see with_shares
 FILE = Path(__file__).with_name("calibration.yaml")
 
 
@@ -164,37 +163,6 @@ def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Cali
     return np.asarray(p)
 
 
-def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tuple[Floats, Floats]:
-    """Probabilities (N, C) that know how common each class is among these atoms.
-
-    The shares are those of most likelihood, found by expectation and maximisation (Saerens,
-    Latinne, Decaestecker, Neural Computation 14, 21 (2002)), with one atom in a hundred added to
-    each class: where defects are rare, the odd perfect atom must not pass for one, and a class
-    whose atoms look a little different here must not vanish. Likelihoods are tempered because atoms
-    of one frame differ from the examples alike, not each on its own; the shares rest on the same
-    evidence, so they count a little less. (At full weight, sharper likelihoods from more examples
-    made rare faint classes worse.)
-
-    Args:
-        p: Probabilities where all classes are as common.
-        weight: (N,) by how much each atom counts, 0 to 1; by default all do.
-        rounds: Of expectation and maximisation.
-
-    Returns:
-        The probabilities, and the shares (C,) that they were made with.
-    """
-    weight = np.ones(len(p)) if weight is None else weight
-    total = float(weight.sum())
-    share = np.full(p.shape[1], 1 / p.shape[1])
-    found, before, added = p, share, max(1.0, FEWEST * total)
-    for _ in range(rounds):
-        before = share
-        found = p * share**TRUST
-        found = found / found.sum(axis=1, keepdims=True).clip(1e-300)
-        share = (weight @ found + added) / (total + added * p.shape[1])
-    return np.asarray(found), before
-
-
 def calibration() -> Calibration:
     """Return the calibration that comes with the package."""
     return Calibration.model_validate(parse_yaml(FILE.read_text(encoding="utf-8")))
@@ -255,7 +223,7 @@ def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)
     if len(rows):
-        found, _ = with_shares(classifier.probabilities(seen.values[rows]))
+        found = with_neighbours(classifier.probabilities(seen.values[rows]), seen.near_among(rows))
         best = found.argmax(axis=1)
         names = np.array([*classifier.labels, ""], dtype=object)
         structure[rows], p[rows] = names[best], found[np.arange(len(rows)), best]

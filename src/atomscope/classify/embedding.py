@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
 LARGEST = 1e-3  # what another runtime may give away from the stored output
 PART = 4096  # atoms that are embedded at a time
+BESIDE = 1.35  # local spacings: atoms nearer stand beside each other
+MOST = 6  # of them
 CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
 
 
@@ -145,11 +147,22 @@ class Embedded:
         values: (N, D); NaN where a position is missing.
         whole: (N,) whether the surroundings lie within the table; at its rim they are cut.
         spacing: (N,) local spacing in px.
+        near: (N, K) rows of the atoms beside each, -1 where there are fewer; None where rows are
+            no atoms.
     """
 
     values: Floats
     whole: NDArray[np.bool_]
     spacing: Floats
+    near: NDArray[np.int64] | None = None
+
+    def near_among(self, rows: NDArray[np.intp]) -> NDArray[np.int64] | None:
+        """Return the same for some rows, by their numbers among these."""
+        if self.near is None:
+            return None
+        number = np.full(len(self.near) + 1, -1)  # the last is that of none
+        number[rows] = np.arange(len(rows))
+        return np.asarray(number[self.near[rows]])
 
 
 def frames_of(table: pd.DataFrame) -> list[NDArray[np.intp]]:
@@ -178,11 +191,14 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
+    near = np.full((len(xy), MOST), -1)
     for rows in frames_of(table):
         seen = surroundings(*change(xy[rows], light[rows]))
         values[rows] = net.run_parts(xy[rows], seen.inputs())
         spacing[rows] = seen.spacing
+        beside = (seen.weight[:, :MOST] > 0) & (seen.edge[:, :MOST, 0] < BESIDE)
+        near[rows] = np.where(beside, rows[seen.index[:, :MOST]], -1)
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
         inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
         whole[rows] = inside > CUT * seen.spacing
-    return Embedded(values, whole, spacing)
+    return Embedded(values, whole, spacing, near)

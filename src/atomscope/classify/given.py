@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.classify.classifier import Classifier, load, with_shares
+from atomscope.classify.classifier import Classifier, load
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
+from atomscope.classify.shares import with_shares
 from atomscope.errors import UsageError
 
 Floats = NDArray[np.float64]
