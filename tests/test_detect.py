@@ -169,6 +169,47 @@ def test_bad_pixels_cost_only_their_surroundings():
     assert len(found) <= len(clean) + 2
 
 
+@pytest.mark.parametrize("dose", [12, 150])
+def test_spikes_of_one_pixel_are_left_out_and_move_no_column(dose):
+    frame, _ = lattice_frame(size=192, dose=dose)
+    rng = np.random.default_rng(3)
+    spikes = rng.permutation(frame.size)[:30]
+    hit = frame.astype(float).ravel()
+    hit[spikes[:20]] = frame.max() * rng.uniform(4, 40, 20)
+    hit[spikes[20:]] -= frame.max() * rng.uniform(4, 40, 10)  # dead pixels of a corrected camera
+    hit = hit.reshape(frame.shape)
+    assert set(np.flatnonzero(~usable(hit))) == set(spikes)
+    assert usable(frame).all()
+    found, expected = points(hit), points(frame)
+    assert abs(len(found) - len(expected)) <= 1
+    assert np.quantile(cKDTree(expected).query(found)[0], 0.98) < 0.5
+
+
+@pytest.mark.parametrize("sigma", [0.6, 0.8, 1.2])
+def test_sharp_atoms_and_rare_electrons_are_no_spikes(sigma):
+    rng = np.random.default_rng(4)
+    y, x = np.mgrid[:160, :160]
+    atoms = sum(
+        np.exp(-((y - a) ** 2 + (x - b) ** 2) / (2 * sigma**2))
+        for a, b in rng.uniform(8, 152, (12, 2))
+    )
+    assert usable(200 * atoms + rng.normal(size=(160, 160))).all()
+    for rate in (0.003, 0.03, 0.3, 3):
+        assert usable(rng.poisson(rate, (160, 160))).mean() > 0.9999
+
+
+def test_rows_that_count_no_electron_between_columns_are_not_dead():
+    y, x = np.mgrid[:120, :120]
+    sharp = np.exp(-((y % 20 - 10) ** 2 + (x % 20 - 10) ** 2) / (2 * 1.5**2))
+    frame = np.random.default_rng(5).poisson(3 * sharp)
+    assert (np.ptp(frame, axis=1) == 0).any()
+    assert usable(frame).all()
+    bright = np.random.default_rng(6).poisson(20 + 3 * sharp)
+    bright[33:35] = 0
+    assert not usable(bright)[33:35].any()
+    assert usable(bright)[[32, 35]].all()
+
+
 def test_filled_pixels_take_neighbouring_values():
     frame = np.tile(np.arange(20.0), (20, 1))
     frame[5, 5] = np.nan

@@ -27,6 +27,7 @@ USUAL = 10.0  # px per spacing at which that share is meant
 LEAST_SCORE = 0.6  # certainty of columns that show a lattice where that does not,
 LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
+SURE, REPEAT_OF_SURE = 0.9, 0.2  # or, where they are as certain, across a boundary of two grains,
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
 NEARLY = 0.4  # of what the best such sampling reaches, and another may still be the right one
 SAME = 0.75  # of the columns of another, and both see the same lattice
@@ -177,7 +178,8 @@ def _is_lattice(model: Model, trial: Trial) -> bool:
     if trial.nearest is None or trial.score < LEAST_SCORE or trial.filling < LEAST_FILLING:
         return False
     apart = trial.nearest / model.card.spacing_px
-    return trial.order >= LEAST_REPEAT and AS_FAR[0] < apart < AS_FAR[1]
+    least = LEAST_REPEAT if trial.score < SURE else REPEAT_OF_SURE
+    return trial.order >= least and AS_FAR[0] < apart < AS_FAR[1]
 
 
 def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:

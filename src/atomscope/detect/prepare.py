@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from atomscope.detect.spikes import spikes
 from atomscope.models.normalise import BLOCK, measure
 from atomscope.sampling import Resampling
 from atomscope.types import FloatArray
@@ -15,25 +16,40 @@ LARGEST = 1e30  # beyond, a value is a mark of a bad pixel
 MOST_PIXELS = 1 << 22  # of a frame that is held in one piece; larger ones are made part by part
 _BAND, _FAR = 1024, 256  # rows worked on at a time, and beyond them
 MOST_DEAD = 0.6  # share of constant lines beyond which the frame is striped, not damaged
+MOST_ALIKE = 0.8  # share of pixels beside a constant line that have its value, if it is not dead
 
 
 def usable(frame: FloatArray) -> Mask:
     """Return True for pixels that hold data, shape (y, x).
 
-    Left out are values that are not finite, and dead lines: rows or columns of one
-    single value in a frame that varies (a stopped scan, a defective detector row).
+    Left out are values that are not finite, dead lines: rows or columns of one single value in a
+    frame that varies (a stopped scan, a defective detector row), and spikes of one pixel (X-rays,
+    hot and dead pixels).
     """
     good = np.isfinite(frame) & (np.abs(frame) < LARGEST)
     values = frame if good.all() else np.where(good, frame, 0)
     if values.size == 0 or min(values.shape) < 8:
         return good
-    rows = np.ptp(values, axis=1) == 0
-    cols = np.ptp(values, axis=0) == 0
-    if rows.mean() < MOST_DEAD:
-        good = good & ~rows[:, None]
-    if cols.mean() < MOST_DEAD:
-        good = good & ~cols[None, :]
-    return good
+    good &= ~dead_lines(values)[:, None] & ~dead_lines(values.T)[None, :]
+    return good & ~spikes(values, good)
+
+
+def dead_lines(values: FloatArray) -> NDArray[np.bool_]:
+    """Return True for rows of one single value, (y,), where the rows next to them vary.
+
+    At a few electrons per column whole rows between columns count none: there most pixels of the
+    next rows have that value too.
+    """
+    flat = np.asarray(np.ptp(values, axis=1) == 0)
+    if not 0 < flat.mean() < MOST_DEAD:
+        return np.zeros_like(flat)
+    alive = np.flatnonzero(~flat)
+    dead = flat.copy()
+    for row in np.flatnonzero(flat):
+        after = int(np.searchsorted(alive, row))
+        beside = alive[max(after - 1, 0) : after + 1]
+        dead[row] = float(np.mean(values[beside] == values[row, 0])) < MOST_ALIKE
+    return dead
 
 
 def fill(frame: FloatArray, good: Mask) -> NDArray[np.float32]:
