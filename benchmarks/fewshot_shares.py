@@ -1,12 +1,15 @@
-"""How much the shares of classes may count: exponents of them, on simulated designs held apart.
+"""How much the shares of classes, and neighbours, may count, on simulated designs held apart.
 
-    python benchmarks/fewshot_shares.py [--designs 30] [--kept 0.2] [--clean]
+    python benchmarks/fewshot_shares.py [--designs 30] [--kept 0.2] [--clean | --rings]
+        [--neighbours]
 
 Worlds of 2,200 to 4,000 columns of designs that training never drew, with so large a part of their
 vacancies and foreign atoms kept. A class is a site with what stands there; 1, 5, 20 examples of
 each are drawn in one world, all columns of another of the same design and gamma are asked for.
 Macro-F1, that of the classes with less than one column in a hundred, cross-entropy, and expected
 calibration error, means over designs and two draws. --clean: jitter and noise in brightness alone.
+--rings: sheets of three-fold atoms with rebuilt rings, whose classes are defects, by the rings of
+all atoms that belong to one. --neighbours: exponents of what neighbours say instead of shares.
 """
 
 from __future__ import annotations
@@ -16,19 +19,23 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from atomscope.classify import classifier, shares
 from atomscope.classify.distances import log_likelihood, whitening
-from atomscope.classify.embedding import embedder
-from atomscope.models.surroundings import surroundings
+from atomscope.classify.embedding import Embedded, embed, embedder
 from atomscope.train import environments
+from atomscope.train.rebuilt import rebuilt
 from atomscope.train.views import seen
 
-SEEDS = 33_000_000  # on from here; clean ones from a million later on
-EXPONENTS = (1.0, 0.85, 0.7, 0.5, 0.0)
+SEEDS = 33_000_000  # on from here; clean ones from a million later on, sheets from two
+EXPONENTS = {"TRUST": (1.0, 0.85, 0.7, 0.5, 0.0), "BESIDE": (0.0, 0.3, 0.5, 0.7, 1.0)}
 SHOTS, DRAWS = (1, 5, 20), 2
 STATES = 13  # factor between the parts of a label, see `environments`
 World = environments.World
+View = tuple[Embedded, np.ndarray]
 
 
 def sparse(kept: float) -> None:
@@ -49,21 +56,42 @@ def clean(found: World, rng: np.random.Generator, hard: float, gamma: float) -> 
     return replace(found, xy=xy, brightness=np.exp(log))
 
 
-def trial(seed: int, is_clean: bool) -> list[tuple[np.ndarray, np.ndarray]] | None:
+def sheet(kinds: tuple[str, ...], rng: np.random.Generator) -> World:
+    """Rebuilt rings: atoms of rings that are no hexagons, bonded, are one defect and one class."""
+    side = environments.SIDE
+    xy, rings = rebuilt(side + environments.MARGIN, 0.0, kinds * 3, rng)
+    odd = (rings != 6).any(axis=1)
+    pairs = cKDTree(xy).query_pairs(1.25, output_type="ndarray")
+    pairs = pairs[odd[pairs].all(axis=1)]
+    graph = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(xy), len(xy)))
+    part = connected_components(graph, directed=False)[1]
+    label = np.zeros(len(xy), np.int64)
+    for number in np.unique(part[odd]):
+        rows = np.flatnonzero(odd & (part == number))
+        label[rows] = 1 + hash(tuple(sorted(rings[rows].ravel().tolist()))) % 1_000_003
+    label[np.abs(xy).max(axis=1) > side] = -1
+    return World(xy, np.ones(len(xy)), label)
+
+
+def trial(seed: int, given: argparse.Namespace) -> list[View] | None:
     """Embeddings and classes of two worlds of a design."""
     rng = np.random.default_rng(seed)
     plan = environments.design(rng)
-    if plan.kind == "rebuilt":  # slow to build at this size
+    if plan.kind == "rebuilt" and not given.rings:  # slow to build at this size
         return None
-    hard = rng.uniform(0.1, 0.5) if is_clean else rng.uniform(0.05, 0.4)
+    hard = rng.uniform(0.05, 0.4) if not (given.clean or given.rings) else rng.uniform(0.1, 0.5)
     gamma = rng.uniform(0.8, 1.25)
+    kinds = tuple(str(k) for k in rng.choice(environments.RINGS, 2, replace=False))
     pair = []
     for _ in range(2):
-        view = clean if is_clean else seen
-        made = view(environments.world(plan, rng), rng, hard, gamma)
-        values = embedder().run(surroundings(made.xy, made.brightness).inputs())
-        whole = made.label // STATES ** (len(plan.foreign) + 1)  # without what stands around
-        pair.append((values.astype(float), np.where(made.label >= 0, whole, -1)))
+        view = clean if given.clean or given.rings else seen
+        made = sheet(kinds, rng) if given.rings else environments.world(plan, rng)
+        made = view(made, rng, hard, gamma)
+        table = {"x_px": made.xy[:, 0], "y_px": made.xy[:, 1], "intensity": made.brightness}
+        whole = made.label
+        if not given.rings:  # without what stands around
+            whole = whole // STATES ** (len(plan.foreign) + 1)
+        pair.append((embed(pd.DataFrame(table)), np.where(made.label >= 0, whole, -1)))
     return pair
 
 
@@ -89,10 +117,10 @@ def scores(p: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def asked(
-    pair: list[tuple[np.ndarray, np.ndarray]], shots: int, rng: np.random.Generator
+    pair: list[View], shots: int, rng: np.random.Generator, what: str
 ) -> dict[float, dict[str, float]] | None:
     """Scores by exponent."""
-    (taught, label), (values, other) = pair
+    (taught, label), (told, other) = pair
     common = [
         c for c in np.intersect1d(label, other)
         if c >= 0 and (label == c).sum() > 1 and (other == c).sum() > 1
@@ -102,15 +130,16 @@ def asked(
     rows = [rng.permutation(np.flatnonzero(label == c)) for c in common]
     rows = [r[: min(shots, max(1, 2 * len(r) // 3))] for r in rows]
     kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-    shown, inside = taught[np.concatenate(rows)], np.isin(other, common)
+    shown, inside = taught.values[np.concatenate(rows)], np.flatnonzero(np.isin(other, common))
     white = whitening(shown, kind, embedder().scatter)
-    found = log_likelihood(values[inside] @ white, shown @ white, kind, len(common))
+    found = log_likelihood(told.values[inside] @ white, shown @ white, kind, len(common))
     p = classifier.probabilities(found, (), classifier.calibration())
+    near = told.near_among(inside) if what == "BESIDE" else None
     truth = np.searchsorted(common, other[inside])
     made = {}
-    for exponent in EXPONENTS:
-        shares.TRUST = exponent
-        made[exponent] = scores(shares.with_shares(p)[0], truth)
+    for exponent in EXPONENTS[what]:
+        setattr(shares, what, exponent)
+        made[exponent] = scores(shares.with_neighbours(p, near), truth)
     return made
 
 
@@ -119,19 +148,22 @@ def main() -> None:
     parser.add_argument("--designs", type=int, default=30)
     parser.add_argument("--kept", type=float, default=0.2, help="part of the changed sites")
     parser.add_argument("--clean", action="store_true")
+    parser.add_argument("--rings", action="store_true")
+    parser.add_argument("--neighbours", action="store_true")
     given = parser.parse_args()
     sparse(given.kept)
-    environments.SIDE = 30.0 if given.clean else 22.0
-    seed, done, rows = SEEDS + 1_000_000 * given.clean, 0, []
+    environments.SIDE = 16.0 if given.rings else 30.0 if given.clean else 22.0
+    what = "BESIDE" if given.neighbours else "TRUST"
+    seed, done, rows = SEEDS + 1_000_000 * (given.clean + 2 * given.rings), 0, []
     while done < given.designs:
-        pair = trial(seed, given.clean)
+        pair = trial(seed, given)
         seed += 1
         if pair is None:
             continue
         done += 1
         for shots in SHOTS:
             for draw in range(DRAWS):
-                found = asked(pair, shots, np.random.default_rng([seed, draw])) or {}
+                found = asked(pair, shots, np.random.default_rng([seed, draw]), what) or {}
                 rows += [{"shots": shots, "exponent": e, **s} for e, s in found.items()]
     table = pd.DataFrame(rows).groupby(["exponent", "shots"]).mean().unstack()
     print(table.sort_index(ascending=False).round(3).to_string())
