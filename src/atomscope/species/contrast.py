@@ -243,6 +243,7 @@ def _with_names(
         np.concatenate([free.mean, places[:, 0]]),
         np.concatenate([free.spread, np.hypot(free.spread.max(), places[:, 1])]),
         np.concatenate([weight[:, :-1], rare, weight[:, -1:]], axis=1),
+        tail=free.tail,
     )
     return (reweighted(data, mixture) if lone else mixture), law
 

@@ -46,6 +46,12 @@ def gain_field(xy: Floats, values: Floats, error: Floats, at: Floats) -> Floats:
     return field
 
 
+def robust_line(x: Floats, values: Floats, error: Floats) -> tuple[float, float]:
+    """Fit a straight line, deaf to a minority of odd values; its value at 0, and its slope."""
+    coefficients, _ = _fit_t(np.stack([np.ones(len(x)), x], axis=1), values, error)
+    return float(coefficients[0]), float(coefficients[1])
+
+
 def _monomials(uv: Floats, degree: int) -> Floats:
     powers = [(i, d - i) for d in range(degree + 1) for i in range(d + 1)]
     return np.stack([uv[:, 0] ** i * uv[:, 1] ** j for i, j in powers], axis=1)

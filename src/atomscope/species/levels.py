@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.species.errors import growth, shown
 from atomscope.species.gain import gain_field
+from atomscope.species.ground import off_ground
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, fit_mixture
 
 _ALIKE = 0.03  # sublattices whose typical intensities differ by less count as one kind
 _FLAT = 0.01  # relative change of a field that is none
 _STEEP = 0.04  # standard deviation of a slope that is tried beside none to begin with
 _ROUNDS = 3
+_LEFT, _MOST_LIGHT = 0.25, 0.9  # of squared errors: what remains, what is the atoms' own light
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,10 @@ def find_levels(table: pd.DataFrame, known: NDArray[np.bool_]) -> Levels:
     and the likelihood chooses.
     """
     rows = table[known]
-    intensity = rows["intensity"].to_numpy(float)
-    error = rows["intensity_err"].to_numpy(float)
     place = (rows[["x_px", "y_px"]].to_numpy(float), rows["frame"].to_numpy())
     group = kinds(rows)
-    unit = float(np.median(intensity))
+    unit = float(np.median(rows["intensity"].to_numpy(float)))
+    intensity, error, shot = _steadied(rows, group, unit)
     logs = np.where(intensity > 0, np.log(np.maximum(intensity, 1e-300)), np.nan)
     relative = error / np.maximum(np.abs(intensity), 1e-300)
     results: list[tuple[float, Levels]] = []
@@ -57,7 +59,7 @@ def find_levels(table: pd.DataFrame, known: NDArray[np.bool_]) -> Levels:
         field, start = first, None
         for _ in range(_ROUNDS):
             y, e = (values * np.exp(-field) / unit for values in (intensity, error))
-            data = Data(y, e, group, int(group.max()) + 1, 1 / float(1.5 * y.max()))
+            data = Data(y, e, group, int(group.max()) + 1, 1 / float(1.5 * y.max()), shot)
             start = fit_mixture(data, start)
             score = start.log_likelihood - float(field.sum())
             results.append((score, Levels(known, data, start, unit, float(field.std()))))
@@ -66,6 +68,24 @@ def find_levels(table: pd.DataFrame, known: NDArray[np.bool_]) -> Levels:
             if np.abs(field - before).max() < _FLAT:
                 break
     return max(results, key=lambda result: result[0])[1]
+
+
+def _steadied(rows: pd.DataFrame, group: Ints, unit: float) -> tuple[Floats, Floats, float]:
+    """Brightness without what the background shows to be an error, and what errors are left.
+
+    Returns:
+        Intensities; their errors if all were as bright as `unit`; the share of these squared that
+        is the light of an atom itself.
+    """
+    before = rows["intensity"].to_numpy(float)
+    square = rows["intensity_err"].to_numpy(float) ** 2
+    shot = growth(before / unit, square)
+    plain = square / (1 - shot + shot * np.maximum(before / unit, 0.0))
+    intensity, gone = off_ground(rows, group)
+    left = np.maximum(plain - gone, np.maximum(_LEFT, shot / _MOST_LIGHT) * plain)
+    shot = float(shot * np.median(plain) / np.median(left))
+    at = left * (1 - shot + shot * np.maximum(before / unit, 0.0))
+    return intensity, np.sqrt(left) * shown(intensity, np.sqrt(at), group), shot
 
 
 def kinds(rows: pd.DataFrame) -> Ints:

@@ -20,10 +20,12 @@ Ints = NDArray[np.int64]
 _MOST = 6  # classes
 _SPREAD = 0.03  # relative spread to begin with, and its prior, worth
 _SPREAD_WORTH = 20.0  # so many atoms
+_LEAST_SPREAD = 0.002
 _ODD = 0.01  # share of atoms that fit nowhere, to begin with
 _APART = 2.5  # least distance of two classes in standard deviations of a typical atom
 _FEWEST = 3.0  # atoms of a class
-_TAIL = 0.01  # share of atoms whose fit went wrong, with an error larger
+_TAIL = 0.01  # share of atoms whose fit went wrong, to begin with, and its prior, worth
+_TAIL_WORTH = 100.0  # so many atoms; their error is larger
 _WIDER = 3.0  # by this factor
 _EVER = 0.1  # atoms of each class and of none that are taken to be in every frame
 _ROUNDS = 5
@@ -38,10 +40,11 @@ class Data:
 
     Attributes:
         y: Intensity over local gain, shape (N,).
-        error: Standard error of it, shape (N,).
+        error: Standard error that it has where y is 1, shape (N,).
         group: Sublattice, shape (N,), 0 to G - 1; atoms of none have a group of their own.
         groups: G.
         density: Of what fits nowhere: one over the range of y.
+        shot: Share of the squared error there that is the atom's own light, and grows with y.
     """
 
     y: Floats
@@ -49,10 +52,15 @@ class Data:
     group: Ints
     groups: int
     density: float
+    shot: float = 0.0
 
     def take(self, rows: Ints | NDArray[np.bool_]) -> Data:
         """Return the data of some atoms."""
         return replace(self, y=self.y[rows], error=self.error[rows], group=self.group[rows])
+
+    def square(self, y: Floats) -> Floats:
+        """Squared errors where the brightness is y, shape (N,) or (K, 1) for all: (K, N)."""
+        return np.asarray(self.error**2 * (1 - self.shot + self.shot * np.maximum(y, 0.0)))
 
     def held(self, share: Floats) -> Floats:
         """Sum the shares of atoms in classes (N, K) over each group, shape (G, K)."""
@@ -72,12 +80,14 @@ class Mixture:
         weight: Share of each class in each group, the last column for what fits nowhere,
             shape (G, K + 1).
         log_likelihood: Of the data it was fitted to.
+        tail: Share of atoms whose fit went wrong.
     """
 
     mean: Floats
     spread: Floats
     weight: Floats
     log_likelihood: float = -np.inf
+    tail: float = _TAIL
 
     def log_terms(self, data: Data) -> Floats:
         """Logarithm of weight times density of each class for each atom, shape (N, K + 1)."""
@@ -94,18 +104,25 @@ class Mixture:
     def _density(self, data: Data, square: Floats, variance: Floats) -> Floats:
         log_normal = -0.5 * (square + np.log(2 * np.pi * variance))
         # log of the sum of a normal density and a low, wide one: fits go wrong at times
-        wide = np.log(_TAIL / (1 - _TAIL) / _WIDER) + 0.5 * square * (1 - _WIDER**-2)
+        wide = self.went_wrong(square)
         log_sum = np.maximum(wide, 0) + np.log(1 + np.exp(-np.abs(wide)))
-        log_class = log_normal + np.log(1 - _TAIL) + log_sum
+        log_class = log_normal + np.log(1 - self.tail) + log_sum
         odd = np.full((len(data.y), 1), np.log(data.density))
         return np.concatenate([log_class, odd], axis=1)
+
+    def went_wrong(self, square: Floats) -> Floats:
+        """Log odds that a fit went wrong, given its squared distance in variances, (N, K)."""
+        odds = np.log(self.tail / (1 - self.tail) / _WIDER)
+        return np.asarray(odds + 0.5 * square * (1 - _WIDER**-2))
 
     def distance(self, data: Data) -> tuple[Floats, Floats]:
         """Squared distance of atoms and classes in variances, and these, both (N, K).
 
+        The error of an atom is that of its brightness; under each class it is that of the class.
         Classes lie one behind the other in memory: sums over them run along whole columns.
         """
-        variance = data.error**2 + ((self.spread * self.mean) ** 2)[:, None]
+        mean = self.mean[:, None]
+        variance = data.square(mean) + (self.spread[:, None] * mean) ** 2
         return ((data.y - self.mean[:, None]) ** 2 / variance).T, variance.T
 
     def posterior(self, data: Data) -> Floats:
@@ -195,11 +212,7 @@ def _maximised(
     data: Data, old: Mixture, share: Floats, square: Floats, variance: Floats
 ) -> Mixture:
     # atoms in the tail of a class do not move it
-    inner = share[:, :-1] / (1 + _TAIL / _WIDER * np.exp(np.minimum(0.44 * square, 50)))
-    own = (old.spread * old.mean) ** 2
-    pull = own / variance
-    true = old.mean + pull * (data.y[:, None] - old.mean)
-    left = pull * data.error[:, None] ** 2
+    inner = share[:, :-1] / (1 + np.exp(np.minimum(old.went_wrong(square), 50)))
     # The weighted mean converges at once, whatever the ratio of error to spread.
     weighed = inner / variance
     precision = weighed.sum(axis=0)
@@ -207,10 +220,16 @@ def _maximised(
     mean = old.mean.copy()
     mean[known] = (weighed.T @ data.y)[known] / precision[known]
     mean = np.maximum(mean, 1e-6)
-    scatter = (inner * ((true - mean) ** 2 + left)).sum(axis=0) / mean**2
-    count = inner.sum() + _SPREAD_WORTH
-    spread = np.sqrt((scatter.sum() + _SPREAD_WORTH * _SPREAD**2) / count)
-    return Mixture(mean, np.full(len(mean), spread), _weights(data, share))
+    # Fisher scoring for the variance: expectation and maximisation creep towards small ones.
+    told = inner * mean**4 / variance**2
+    usual = _SPREAD_WORTH * float(told.sum()) / max(float(inner.sum()), 1.0)
+    beyond = ((data.y[:, None] - mean) ** 2 - data.square(mean[:, None]).T) / mean**2
+    square_spread = (np.sum(told * beyond) + usual * _SPREAD**2) / (told.sum() + usual)
+    spread = float(np.sqrt(max(square_spread, _LEAST_SPREAD**2)))
+    classed = float(share[:, :-1].sum())
+    wrong = classed - float(inner.sum()) + _TAIL_WORTH * _TAIL
+    tail = wrong / (classed + _TAIL_WORTH)
+    return Mixture(mean, np.full(len(mean), spread), _weights(data, share), tail=tail)
 
 
 def _weights(data: Data, share: Floats) -> Floats:
@@ -239,7 +258,7 @@ def _with_one_more(data: Data, old: Mixture) -> list[Mixture]:
     weight /= weight.sum(axis=1, keepdims=True)
     spread = np.append(old.spread, old.spread[0])
     results = [
-        _iterate(data, Mixture(np.append(old.mean, place), spread, weight), steps=8)
+        _iterate(data, Mixture(np.append(old.mean, place), spread, weight, tail=old.tail), steps=8)
         for place in places[places > 0]
     ]
     results.sort(key=lambda m: -m.log_likelihood)
@@ -251,8 +270,8 @@ def _sound(data: Data, mixture: Mixture) -> bool:
     share = mixture.posterior(data)[:, :-1]
     if share.sum(axis=0).min() < _FEWEST:
         return False
-    error = (share * data.error[:, None] ** 2).sum(axis=0) / share.sum(axis=0)
-    width = np.sqrt(error + (mixture.spread * mixture.mean) ** 2)
+    variance = mixture.distance(data)[1]
+    width = np.sqrt((share * variance).sum(axis=0) / share.sum(axis=0))
     order = np.argsort(mixture.mean)
     return all(
         mixture.mean[b] - mixture.mean[a] > _APART * 0.5 * (width[a] + width[b])

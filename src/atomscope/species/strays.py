@@ -62,7 +62,7 @@ def with_strays(data: Data, free: Mixture) -> tuple[Mixture, Ints]:
 def _sets(odd: Data, spread: float) -> list[tuple[Floats, Floats]]:
     """Brightness and weight of the atoms of each set, ascending."""
     order = np.argsort(odd.y, kind="stable")
-    y, error = odd.y[order], np.hypot(odd.error[order], spread * odd.y[order])
+    y, error = odd.y[order], np.sqrt(odd.square(odd.y) + (spread * odd.y) ** 2)[order]
     apart = np.diff(y) > _APART * np.hypot(error[1:], error[:-1])
     cuts = np.flatnonzero(apart) + 1
     return list(zip(np.split(y, cuts), np.split(error**-2, cuts), strict=True))

@@ -2,7 +2,8 @@
 
 A dopant sits on one site at a time and may exchange places with a neighbour. Its way is the path of
 a hidden Markov chain over the sites (Viterbi, IEEE Trans. Inf. Theory 13, 260 (1967)), whose
-posterior gives the probability. A frame in which a species was misread costs less than two hops.
+posterior gives the probability. A frame in which a species was misread costs less than two hops,
+unless the dopant is known to go to and fro between these two sites.
 """
 
 from __future__ import annotations
@@ -10,17 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import coo_array, csr_array
 from scipy.spatial import cKDTree
 
 from atomscope.track.log import Log
 from atomscope.track.motion import Bools, Floats, Ints
 from atomscope.track.sites import Sites
-from atomscope.track.trades import GONE, JUMP, SECOND, Steps, untraded
+from atomscope.track.trades import GONE, JUMP, NEXT, SECOND, Steps, untraded
 
 _PATCH = 10.0  # spacings around the start of a path that are looked at
 _HINT = 8.0  # log-odds of one stay with which a dopant is looked for
 _PROOF = 14.0  # of the whole path, with which it is one
 _TAKEN = -20.0  # log-odds where another dopant is
+_BEFORE = 50.0  # frames that the usual rate counts for, before anything is seen
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,34 @@ class Path:
     word: int
     place: Ints
     p: Floats
+
+
+@dataclass(frozen=True)
+class _Habit:
+    """What dopants have been seen to do at P places.
+
+    A bistable dopant goes to and fro between two sites, others stay for good. The chance of each
+    hop is the mean of a Beta distribution whose prior is the usual rate.
+
+    Attributes:
+        rate: Hops per frame of a dopant, to one of three neighbours.
+        hops: Between two places, either way, shape (P, P).
+        stayed: Frames with a dopant at each place, shape (P,).
+    """
+
+    rate: float
+    hops: csr_array
+    stayed: Floats
+
+    def of(self, patch: Ints) -> _Habit:
+        """Keep some of the places."""
+        return _Habit(self.rate, self.hops[patch][:, patch], self.stayed[patch])
+
+    def chances(self, origin: Ints, target: Ints) -> Floats:
+        """Chance per frame to go from one place to another beside it."""
+        seen = np.asarray(self.hops.todense())[origin, target]
+        frames = self.stayed[origin] + self.stayed[target]
+        return np.asarray((seen + _BEFORE * self.rate / 3) / (frames + _BEFORE))
 
 
 def find_paths(log: Log, sites: Sites, merged: Ints, usable: Bools) -> list[Path]:
@@ -80,9 +111,9 @@ def _of_one_species(log: Log, sites: Sites, merged: Ints, entry: Ints, word: int
     for _ in range(2):  # the second time with the shares of misread atoms as they came out
         gain = np.where(sign > 0, np.log((1 - doubt) / false), -np.log((1 - false) / doubt))
         evidence[log.time[entry], column] = weight * gain
-        rate = _rate(paths)
-        paths = _peel(evidence, places, sites, log.spacing, word, rate)
-        paths = _uncrossed(paths, evidence, places, sites, log.spacing, rate)
+        habit = _habit(paths, places)
+        paths = _peel(evidence, places, sites, log.spacing, word, habit)
+        paths = _uncrossed(paths, evidence, places, sites, log.spacing, habit)
         on = np.zeros(evidence.shape, dtype=bool)
         for path in paths:
             there = path.place >= 0
@@ -93,14 +124,24 @@ def _of_one_species(log: Log, sites: Sites, merged: Ints, entry: Ints, word: int
     return paths
 
 
-def _rate(paths: list[Path]) -> float:
-    """Hops per frame, with one hop in 50 frames as the first guess."""
-    hops = sum(int(np.sum(np.diff(p.place) != 0)) for p in paths)
-    return (hops + 1.0) / (sum(len(p.place) for p in paths) + 50.0)
+def _habit(paths: list[Path], places: Ints) -> _Habit:
+    """Hops per frame, with one hop in 50 frames as the first guess, and where they were."""
+    count = len(places)
+    pairs, stayed = [np.empty((0, 2), dtype=np.int64)], np.zeros(count)
+    for path in paths:
+        column = _columns(path, places)
+        stayed += np.bincount(column, minlength=count + 1)[:count]
+        step = np.column_stack([column[:-1], column[1:]])
+        pairs.append(step[(step[:, 0] != step[:, 1]) & (step < count).all(axis=1)])
+    moved = np.concatenate(pairs)
+    both = np.concatenate([moved, moved[:, ::-1]])
+    hops = coo_array((np.ones(len(both)), both.T), shape=(count, count)).tocsr()
+    rate = (len(moved) + 1.0) / (sum(len(p.place) for p in paths) + _BEFORE)
+    return _Habit(rate, hops, stayed)
 
 
 def _peel(
-    evidence: Floats, places: Ints, sites: Sites, spacing: float, word: int, rate: float
+    evidence: Floats, places: Ints, sites: Sites, spacing: float, word: int, habit: _Habit
 ) -> list[Path]:
     """Find one path after another; what one explains is no evidence for the next."""
     left = evidence.copy()
@@ -113,7 +154,7 @@ def _peel(
             return paths
         start = int(stay.argmax())
         patch = np.flatnonzero(np.hypot(*(xy - xy[start]).T) < _PATCH * spacing)
-        way, p, gain = _follow(left[:, patch], xy[patch], spacing, rate)
+        way, p, gain = _follow(left[:, patch], xy[patch], spacing, habit.of(patch))
         if gain < min(_PROOF, 2.5 * len(left)):
             tried[start] = True
             continue
@@ -126,7 +167,7 @@ def _peel(
 
 
 def _uncrossed(
-    paths: list[Path], evidence: Floats, places: Ints, sites: Sites, spacing: float, rate: float
+    paths: list[Path], evidence: Floats, places: Ints, sites: Sites, spacing: float, habit: _Habit
 ) -> list[Path]:
     """Undo exchanges of two dopants, which are no exchange at all, and follow each once more.
 
@@ -147,7 +188,7 @@ def _uncrossed(
             if gain[j] > 0.5 * spacing:
                 way[[i, j], t:] = way[[j, i], t:]
                 after = xy[way[:, t]]
-    way = untraded(way, evidence, xy, Steps(spacing, rate))
+    way = untraded(way, evidence, xy, Steps(spacing, habit.rate))
     found = []
     for i, path in enumerate(paths):
         left = evidence.copy()
@@ -159,7 +200,7 @@ def _uncrossed(
             continue
         near = np.linalg.norm(xy[:-1, None] - xy[mine][None], axis=-1).min(axis=1)
         patch = np.flatnonzero(near < _PATCH / 2 * spacing)
-        again, p, _ = _follow(left[:, patch], xy[patch], spacing, rate)
+        again, p, _ = _follow(left[:, patch], xy[patch], spacing, habit.of(patch))
         on = again >= 0
         place = np.full(len(again), -1)
         place[on] = places[patch[again[on]]]
@@ -183,21 +224,24 @@ def _best_stay(evidence: Floats) -> Floats:
     return np.asarray((total - np.minimum.accumulate(total, axis=0)).max(axis=0))
 
 
-def _neighbours(xy: Floats, spacing: float, rate: float) -> tuple[Ints, Floats]:
+def _neighbours(xy: Floats, spacing: float, habit: _Habit) -> tuple[Ints, Floats]:
     """Places from which each place is reached, and the logs of the chances; padded with -inf."""
     k = min(14, len(xy))
     distance, near = cKDTree(xy).query(xy, k=k, distance_upper_bound=SECOND * spacing)
     distance, near = distance.reshape(-1, k), near.reshape(-1, k)
     known = np.where(np.isfinite(distance), distance, 0.0)
-    weight = np.where(np.isfinite(distance), Steps(spacing, rate).chances(known), -np.inf)
-    return np.where(np.isfinite(distance), near, 0), weight
+    weight = np.where(np.isfinite(distance), Steps(spacing, habit.rate).chances(known), -np.inf)
+    near = np.where(np.isfinite(distance), near, 0)
+    beside = (known > 0) & (known < NEXT * spacing)
+    own = np.broadcast_to(np.arange(len(xy))[:, None], near.shape)
+    return near, np.where(beside, np.log(habit.chances(near, own)), weight)
 
 
 def _follow(
-    evidence: Floats, xy: Floats, spacing: float, rate: float
+    evidence: Floats, xy: Floats, spacing: float, habit: _Habit
 ) -> tuple[Ints, Floats, float]:
     """Viterbi path over the places of a patch, its posterior and its gain over no dopant."""
-    near, weight = _neighbours(xy, spacing, rate)
+    near, weight = _neighbours(xy, spacing, habit)
     frames, n = evidence.shape
     score, gone = evidence[0] + GONE / 3, 0.0
     back = np.empty((frames, n + 1), dtype=np.int64)

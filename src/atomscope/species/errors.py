@@ -1,0 +1,46 @@
+"""What the errors of brightness are like: how they grow, and whether they are too large."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from atomscope.species.gain import robust_line
+from atomscope.species.mixture import Floats, Ints
+
+_FEWEST = 50  # atoms
+_LEAST = 0.7  # of the stated error
+_DOUBTED = 1.2  # times the usual error: these were made larger
+_MEDIAN = 0.455  # of the squares of standard normal numbers
+_HEAVY = 8.0  # brightness: one such atom would turn the whole line
+_LIGHT = 0.9  # of the squared error: no frame is without a background
+
+
+def growth(y: Floats, square: Floats) -> float:
+    """Return the share of squared errors that grows with brightness, 0 to 0.9.
+
+    Counting gives each column the noise of its own light and that of what lies around it. With a
+    share q, squared errors are as 1 - q + q y.
+
+    Args:
+        y: Brightness, typically 1, shape (N,).
+        square: Squared errors as they are at that brightness, shape (N,).
+    """
+    y, square = y[y < _HEAVY], square[y < _HEAVY]
+    if len(y) < _FEWEST or np.ptp(y) <= 0 or not np.median(square) > 0:
+        return 0.0
+    floor, slope = robust_line(y, square / np.median(square), np.full(len(y), 0.1))
+    return float(np.clip(slope / max(floor + slope, 1e-9), 0.0, _LIGHT)) if slope > 0 else 0.0
+
+
+def shown(y: Floats, error: Floats, group: Ints) -> float:
+    """Return the factor, at most 1, by which stated errors are larger than the scatter shows.
+
+    Errors that allow for a shape that the fit does not describe are upper limits: it errs alike
+    on all columns. The largest kind of columns tells; where it is a mixture, it scatters more.
+    """
+    mine = group == int(np.bincount(group).argmax())
+    mine &= error < _DOUBTED * np.median(error[mine])
+    if mine.sum() < _FEWEST:
+        return 1.0
+    square = ((y[mine] - np.median(y[mine])) / error[mine]) ** 2
+    return float(np.clip(np.sqrt(np.median(square) / _MEDIAN), _LEAST, 1.0))

@@ -1,0 +1,72 @@
+"""Brightness without what the fit of a column traded with the background.
+
+Columns and background are fitted together. Where noise lifts the background under a column, its
+brightness comes out too low by as much: the two errors go together. A background that is smooth
+shows how far it was lifted, so that this part of the error can be taken off again, as with a
+control variate (Hammersley and Handscomb, Monte Carlo Methods (1964)). Where the background is so
+odd that it must be there, as beside empty sites and heavy atoms, brightness stays as it was fitted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from atomscope.species.gain import gain_field
+from atomscope.species.mixture import Floats, Ints
+
+_FEWEST = 50  # atoms that tell how the two errors go together
+_WITHIN = 3.0  # standard deviations: what lies farther out tells nothing
+_NOISE, _REAL = 2.0, 4.0  # standard deviations: a background as odd as that is noise, or there
+_SURE = 5.0  # standard errors of the slope
+
+
+def off_ground(rows: pd.DataFrame, group: Ints) -> tuple[Floats, Floats]:
+    """Take off the errors of brightness that show in the background.
+
+    Args:
+        rows: Refined atoms with an intensity, N of them, of one or more frames.
+        group: Sublattice of each, or another kind of about the same brightness, shape (N,).
+
+    Returns:
+        Intensities, and the squared errors that went, shape (N,) each; as they were, and 0, where
+        the background is not known or tells nothing.
+    """
+    bright = rows["intensity"].to_numpy(float).copy()
+    gone = np.zeros(len(bright))
+    xy, frames = rows[["x_px", "y_px"]].to_numpy(float), rows["frame"].to_numpy()
+    ground = rows["background"].to_numpy(float)
+    for frame in np.unique(frames):
+        here = np.flatnonzero((frames == frame) & np.isfinite(ground))
+        if len(here) < _FEWEST or _scatter(ground[here]) <= 0:
+            continue
+        usual = np.full(len(here), _scatter(ground[here]))
+        lifted = ground[here] - gain_field(xy[here], ground[here], usual, xy[here])
+        spread = _scatter(lifted)
+        slope = _slope(lifted, spread, bright[here], group[here])
+        noise = np.clip((_REAL - np.abs(lifted) / spread) / (_REAL - _NOISE), 0.0, 1.0)
+        bright[here] -= slope * noise * lifted
+        gone[here] = (slope * spread) ** 2 * noise
+    return bright, gone
+
+
+def _slope(lifted: Floats, spread: float, bright: Floats, group: Ints) -> float:
+    """How much darker a column comes out for a background that is too high; 0 if it is not."""
+    off, weight = np.zeros(len(bright)), np.zeros(len(bright))
+    for g in np.unique(group):
+        mine = group == g
+        off[mine] = bright[mine] - np.median(bright[mine])
+        scatter = _scatter(off[mine])
+        weight[mine] = scatter**-2 if scatter > 0 else 0.0
+    usual = (np.abs(lifted) < _WITHIN * spread) & (off**2 * weight < _WITHIN**2) & (weight > 0)
+    if usual.sum() < _FEWEST or spread <= 0:
+        return 0.0
+    x, y, w = lifted[usual], off[usual], weight[usual]
+    known = float(np.sum(w * x * x))
+    slope = float(np.sum(w * x * y)) / known
+    return slope if slope < -_SURE / np.sqrt(known) else 0.0
+
+
+def _scatter(values: Floats) -> float:
+    """Standard deviation of most values, from their median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
