@@ -28,10 +28,10 @@ def arranged(how: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def doubtful(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Probabilities (N, 2) that are right for four of five."""
+    """Probabilities (N, 3) that are right for four of five; none of them is out of the question."""
     log = np.where(truth == 1, 1.0, -1.0) + rng.normal(0, 1.2, len(truth))
     p = 1 / (1 + np.exp(-2 * log / 1.2**2))
-    return np.stack([1 - p, p], axis=1)
+    return np.stack([1 - p, p, 0 * p], axis=1)
 
 
 @pytest.mark.parametrize(("how", "gain"), [("blocks", 0.025), ("turns", 0.025), ("anyhow", -0.01)])
@@ -50,7 +50,7 @@ def test_who_stands_alone_knows_the_shares() -> None:
     shares = with_shares(p)[0]
     np.testing.assert_array_equal(with_neighbours(p, None), shares)
     np.testing.assert_allclose(with_neighbours(p, np.full((len(p), 3), -1)), shares, atol=1e-12)
-    assert with_neighbours(p[:0], np.zeros((0, 6), int)).shape == (0, 2)
+    assert with_neighbours(p[:0], np.zeros((0, 6), int)).shape == (0, 3)
 
 
 def test_the_order_of_atoms_and_of_neighbours_does_not_matter() -> None:

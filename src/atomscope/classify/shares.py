@@ -9,7 +9,7 @@ Floats = NDArray[np.float64]
 FEWEST = 0.01  # share of atoms added to each class
 TRUST = 0.85  # exponent of the shares, from designs held apart: see with_shares
 BESIDE = 0.7  # exponent of what neighbours say, from designs held apart
-ADDED = 20.0  # pairs of neighbours as if classes did not know of each other
+ADDED = 0.2  # pairs of each two classes, as if they did not know of each other
 ROUNDS = 3  # of asking the neighbours
 TINY = 1e-300
 
@@ -46,16 +46,16 @@ def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tu
 
 
 def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
-    """Probabilities (N, C) that also know which classes stand beside which.
+    """Probabilities (N, C + 1) that also know which classes stand beside which.
 
     The atoms of a defect stand together, and a foreign atom beside its host: how often each pair of
-    classes meets is counted among these very atoms, with their doubts, and goes into what each
-    atom is told by those beside it, over and over (pairs of a Markov random field, found on the
-    way: Besag, J. R. Stat. Soc. B 48, 259 (1986); doubts instead of decisions: mean field).
-    Neighbours see the same surroundings, so n of them count as the root of n.
+    classes meets is counted among these very atoms, and goes into what each atom is told by those
+    beside it, over and over (a Markov random field whose parameters are found on the way: Besag,
+    J. R. Stat. Soc. B 48, 259 (1986)). Neighbours see the same surroundings, so n of them count as
+    the root of n.
 
     Args:
-        p: Probabilities where all classes are as common.
+        p: Probabilities where all classes are as common; the last is that of none of them.
         near: (N, K) numbers of the atoms beside each, -1 where there are fewer; None: only the
             shares are known.
     """
@@ -66,18 +66,27 @@ def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
     count = np.sqrt(beside.sum(axis=1).clip(1))[:, None]
     alone = np.log(p.clip(TINY)) + TRUST * np.log(share)
     for _ in range(ROUNDS):
-        pairs = ADDED * np.outer(share, share)
-        for k in range(near.shape[1]):
-            rows = beside[:, k]
-            pairs += found[rows].T @ found[near[rows, k]]
-        pairs = (pairs + pairs.T) / 2
-        each = pairs.sum(axis=1)
-        oftener = pairs * each.sum() / np.outer(each, each)
+        oftener = _oftener(found.argmax(axis=1), near, p.shape[1])
         told = np.zeros_like(found)
         for k in range(near.shape[1]):
             rows = beside[:, k]
-            told[rows] += np.log((found[near[rows, k]] @ oftener).clip(TINY))
+            told[rows] += np.log(found[near[rows, k]] @ oftener)
         score = alone + BESIDE * told / count
         found = np.exp(score - score.max(axis=1, keepdims=True))
         found /= found.sum(axis=1, keepdims=True)
+    return np.asarray(found)
+
+
+def _oftener(kind: NDArray[np.intp], near: NDArray[np.int64], classes: int) -> Floats:
+    """By how much each two classes (C, C) meet oftener than if they knew nothing of each other.
+
+    Doubts are not counted: many atoms of one kind with the same small doubt would confirm it.
+    """
+    row, slot = np.nonzero(near >= 0)
+    pairs = np.zeros((classes, classes))
+    np.add.at(pairs, (kind[row], kind[near[row, slot]]), 1.0)
+    pairs = (pairs + pairs.T) / 2
+    each = pairs.sum(axis=1)
+    found = (pairs + ADDED) / (np.outer(each, each) / max(each.sum(), 1.0) + ADDED)
+    found[-1] = found[:, -1] = 1  # what is none of the classes may be anything
     return np.asarray(found)
