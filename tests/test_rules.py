@@ -359,3 +359,37 @@ def test_a_mirrored_region_is_a_twin():
     atoms[["x", "y"]] = xy
     atoms[["x_px", "y_px"]] = xy / frame.pixel_size
     assert _found(frame, atoms) == ["twin"]
+
+
+def hexagonal(size: int = 260, spacing: float = 12.0) -> np.ndarray:
+    """Positions (N, 2) of a plain lattice that nothing is known of."""
+    i, j = np.meshgrid(np.arange(-30, 60), np.arange(-30, 60))
+    xy = spacing * np.stack([i + 0.5 * j, np.sqrt(0.75) * j], axis=-1).reshape(-1, 2)
+    return xy[np.all((xy > 3) & (xy < size - 3), axis=1)]
+
+
+def unknown_defects(xy: np.ndarray, size: int = 260) -> list[str]:
+    table = pd.DataFrame(xy, columns=["x_px", "y_px"]).assign(intensity=1.0, p=0.95)
+    return list(name_defects(table, shape=(size, size)).defects["name"])
+
+
+def test_atoms_beside_the_sites_of_an_unknown_lattice_are_told_by_what_is_empty():
+    xy = hexagonal()
+    assert unknown_defects(xy) == []
+    middle = int(np.argmin(np.hypot(*(xy - 130).T)))
+    hollow = xy[middle] + [6.0, 6.0 / np.sqrt(3)]
+    assert unknown_defects(np.vstack([xy, hollow])) == ["extra atom"]
+    assert unknown_defects(np.delete(xy, middle, axis=0)) == ["V_A"]
+    moved = xy.copy()
+    moved[middle] += [5.0, 2.5]
+    assert unknown_defects(moved) == ["displaced atom"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_where_the_lattice_is_not_kept_there_is_one_region_and_not_many_defects(seed):
+    xy, rng = hexagonal(), np.random.default_rng(seed)
+    near = np.hypot(*(xy - 130).T) < 32
+    xy[near] += rng.normal(0, 4.0, (int(near.sum()), 2))
+    found = unknown_defects(xy)
+    assert "disordered region" in found
+    assert len(found) <= 3

@@ -11,6 +11,7 @@ from atomscope.rules.host import commonest
 
 _NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
 _SHELL = 1.3  # of the distance of the nearest atom: the first shell of an empty site
+_REGION = 2.0  # times as far: what belongs to one place where the lattice is not kept
 _INSIDE = 1.15  # spacings: an extra atom is that near to two of the lattice, as in a hollow
 
 
@@ -80,7 +81,11 @@ def find_extra(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[F
 
 
 def grouped(findings: list[Finding], single: list[bool], lattice: Lattice) -> list[Group]:
-    """Join findings on neighbouring like sites; those that are marked single stay alone."""
+    """Join findings on neighbouring like sites; those that are marked single stay alone.
+
+    Atoms of no site are joined with what lies somewhat farther off: where there are several, the
+    lattice is not kept in between either.
+    """
     if not findings:
         return []
     a, b = lattice.vectors
@@ -89,7 +94,9 @@ def grouped(findings: list[Finding], single: list[bool], lattice: Lattice) -> li
     steps = steps[length < _NEAR * max(length[:2])]
     reach = _NEAR * float(max(length[:2]))
     places = np.array([f.place for f in findings])
-    pairs = cKDTree(places).query_pairs(reach)
+    far = cKDTree(places).query_pairs(_REGION * reach)
+    beside = np.array([f.part == "extra" for f in findings])
+    pairs = ((i, j) for i, j in far if beside[[i, j]].any() or _apart(places[[i, j]]) < reach)
     free = [(i, j) for i, j in pairs if not (single[i] or single[j])]
     both = np.concatenate([steps, -steps])
     groups = []
@@ -97,3 +104,8 @@ def grouped(findings: list[Finding], single: list[bool], lattice: Lattice) -> li
         members = tuple(findings[i] for i in numbers)
         groups.append(Group(members, row=straight([m.place for m in members], both)))
     return groups
+
+
+def _apart(two: Floats) -> float:
+    """Distance between two places (2, 2)."""
+    return float(np.hypot(*(two[1] - two[0])))
