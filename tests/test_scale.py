@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atomscope.sampling import resample, to_input, to_sampled
-from atomscope.scale import measure
+from atomscope.scale import enlarged, measure
 from atomscope.simulate.imaging import render
 from worlds import HEXAGONAL, HONEYCOMB, SQUARE, lattice_frame
 
@@ -65,3 +65,19 @@ def test_resampled_structure_lies_where_the_coordinates_say(factor):
 
 def test_resampling_keeps_constants():
     np.testing.assert_allclose(resample(np.full((33, 21), 4.0), 0.37), 4.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_enlarged_pictures_have_the_scale_of_the_original(times):
+    frame, _ = lattice_frame(size=160, spacing=9, dose=20)
+    large = np.kron(frame, np.ones((times, times)))
+    assert (enlarged(frame), enlarged(large)) == (1, times)
+    assert enlarged(large[1:, :-1]) == times  # wherever the blocks begin
+    scale, expected = measure(large), measure(frame)
+    assert scale.spacing == pytest.approx(times * expected.spacing, rel=0.02)
+    assert scale.sigma == pytest.approx(times * expected.sigma, rel=0.05)
+
+
+@pytest.mark.parametrize("frame", [np.zeros((64, 64)), np.tile(np.arange(64.0), (64, 1))])
+def test_frames_without_detail_are_not_enlarged(frame):
+    assert enlarged(frame) == 1

@@ -7,7 +7,7 @@ spacing, the central peak the width. Noise sits at the origin alone and is left 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ Frame = NDArray[np.float32]
 FIELD = 384  # px: a larger frame is judged by several windows of this edge
 SIGNIFICANT = 5.5  # standard deviations: the highest of 10^4 lags of noise stays below
 REACH = 96  # px: spacings beyond are no columns of this frame
+CORNER = 128  # px: what is looked at for repeated pixels
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
 
 
@@ -56,12 +57,27 @@ def measure(frame: Frame) -> Scale:
     """
     if min(frame.shape) < 16 or float(frame.max()) == float(frame.min()):
         return Scale(None, 0.0, None)
+    times = enlarged(frame)
+    if times > 1:
+        found = measure(frame[times // 2 :: times, times // 2 :: times])
+        spacing, sigma = (None if n is None else n * times for n in (found.spacing, found.sigma))
+        return replace(found, spacing=spacing, sigma=sigma)
     power = _power(frame)
     if _too_fine(power):
         return Scale(None, 0.0, None, too_fine=True)
     total = fft.irfft2(power, (power.shape[0], 2 * (power.shape[1] - 1)))
     chance = SIGNIFICANT * np.sqrt(2 / (total.size * len(_windows(frame))))
     return _read(total / total[0, 0], float(chance))
+
+
+def enlarged(frame: Frame) -> int:
+    """Return how often each pixel stands along both axes: 1, or more in an enlarged picture."""
+    corner = frame[:CORNER, :CORNER]
+    steps = []
+    for values in (corner, corner.T):
+        new = np.flatnonzero((values[1:] != values[:-1]).any(axis=1))
+        steps.append(set(np.diff(new).tolist()))
+    return int(steps[0].pop()) if steps[0] == steps[1] and len(steps[0]) == 1 else 1
 
 
 def _windows(frame: Frame) -> list[Frame]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from atomscope.detect.choose import View
 from atomscope.models.store import Model
 from atomscope.recipe import Recipe
+from atomscope.scale import enlarged
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -75,6 +76,12 @@ def judge(image: Image, atoms: pd.DataFrame) -> tuple[Quality, list[str]]:
         lines.append(
             "No atoms found: the image has no columns that stand out from noise and texture. "
             "Where you see some, try --contrast dark or give --pixel-size."
+        )
+    times = enlarged(image.frame(0))
+    if times > 1:
+        lines.append(
+            f"Each pixel stands {times} x {times} times, as in a picture that was enlarged: "
+            f"standard errors are too small by that factor of {times}; analyse the original."
         )
     if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
         lines += _unit_doubt(numbers.spacing_angstrom, image.pixel_size)
