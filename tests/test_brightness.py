@@ -116,6 +116,12 @@ def test_errors_that_are_upper_limits_come_down_and_others_do_not(rng):
         error = np.full(len(group), stated)
         error[:500] = 0.2  # at the border
         assert shown(y, error, group) == pytest.approx(factor, abs=0.04)
+        # another sublattice that scatters more has the say
+        other = 2 + rng.normal(0, stated, 500)
+        both = np.append(y, other), np.append(error, np.full(500, stated))
+        assert shown(*both, np.append(group, np.ones(500, dtype=np.int64))) >= max(
+            0.99 * factor, 0.9
+        )
 
 
 def test_nitrogen_is_told_from_carbon_as_well_as_noise_allows():

@@ -36,11 +36,17 @@ def shown(y: Floats, error: Floats, group: Ints) -> float:
     """Return the factor, at most 1, by which stated errors are larger than the scatter shows.
 
     Errors that allow for a shape that the fit does not describe are upper limits: it errs alike
-    on all columns. The largest kind of columns tells; where it is a mixture, it scatters more.
+    on all columns. The sublattice that scatters most tells; a mixture of columns scatters more.
     """
-    mine = group == int(np.bincount(group).argmax())
-    mine &= error < _DOUBTED * np.median(error[mine])
-    if mine.sum() < _FEWEST:
-        return 1.0
-    square = ((y[mine] - np.median(y[mine])) / error[mine]) ** 2
-    return float(np.clip(np.sqrt(np.median(square) / _MEDIAN), _LEAST, 1.0))
+    factors = [_of_one(y[group == g], error[group == g]) for g in np.unique(group)]
+    known = [factor for factor in factors if factor is not None]
+    return float(np.clip(max(known, default=1.0), _LEAST, 1.0))
+
+
+def _of_one(y: Floats, error: Floats) -> float | None:
+    """Scatter of columns over their errors; None where there are few."""
+    usual = error < _DOUBTED * np.median(error)
+    if usual.sum() < _FEWEST:
+        return None
+    square = ((y[usual] - np.median(y[usual])) / error[usual]) ** 2
+    return float(np.sqrt(np.median(square) / _MEDIAN))
