@@ -17,7 +17,7 @@ import numpy as np
 
 from atomscope.formula import EXPONENT, Formula
 from atomscope.species.mixture import Data, Floats, Ints, Mixture, normalised, reweighted
-from atomscope.species.strays import FEW, odd_ones, with_strays
+from atomscope.species.strays import FEW, STRANGE, with_strays
 
 _EXPONENT_ERROR = 0.15  # other detector angles
 EXPONENTS = (1.2, 2.1)
@@ -128,7 +128,7 @@ def name_classes(
         formulas: What the columns may be.
         hosts: Which of them the commonest columns of each sublattice are, where it is known.
     """
-    given, (free, place) = free, with_strays(data, free)
+    free, place, odd = with_strays(data, free)
     share = free.posterior(data)
     weight = share[:, :-1].mean(axis=0)
     error = 1 / np.sqrt(np.maximum(_information(data, free, share), 1e-12))
@@ -144,7 +144,6 @@ def name_classes(
     ]
     maps.sort(key=lambda pair: pair[0])
     maps = [m for m in maps[:_MOST] if m[0] < maps[0][0] + 2 * _CLOSE]
-    odd = odd_ones(data, given)
     found = [_with_names(data, free, error, formulas, which) for _, which in maps]
     score = np.array(
         [
@@ -241,7 +240,7 @@ def _with_names(
         rare[:, column] += given.sum(axis=1)
     mixture = Mixture(
         np.concatenate([free.mean, places[:, 0]]),
-        np.concatenate([free.spread, np.hypot(free.spread.max(), places[:, 1])]),
+        np.concatenate([free.spread, np.hypot(max(free.spread.max(), STRANGE), places[:, 1])]),
         np.concatenate([weight[:, :-1], rare, weight[:, -1:]], axis=1),
         tail=free.tail,
     )

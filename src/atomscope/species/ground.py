@@ -17,6 +17,7 @@ from atomscope.species.mixture import Floats, Ints
 
 _FEWEST = 50  # atoms that tell how the two errors go together
 _WITHIN = 3.0  # standard deviations: what lies farther out tells nothing
+_BRIGHT = 1.6  # times the brightest sublattice: the tails of such atoms are in their background
 _NOISE, _REAL = 2.0, 4.0  # standard deviations: a background as odd as that is noise, or there
 _SURE = 5.0  # standard errors of the slope
 
@@ -45,6 +46,7 @@ def off_ground(rows: pd.DataFrame, group: Ints) -> tuple[Floats, Floats]:
         spread = _scatter(lifted)
         slope = _slope(lifted, spread, bright[here], group[here])
         noise = np.clip((_REAL - np.abs(lifted) / spread) / (_REAL - _NOISE), 0.0, 1.0)
+        noise *= bright[here] < _BRIGHT * _brightest(bright[here], group[here])
         bright[here] -= slope * noise * lifted
         gone[here] = (slope * spread) ** 2 * noise
     return bright, gone
@@ -65,6 +67,12 @@ def _slope(lifted: Floats, spread: float, bright: Floats, group: Ints) -> float:
     known = float(np.sum(w * x * x))
     slope = float(np.sum(w * x * y)) / known
     return slope if slope < -_SURE / np.sqrt(known) else 0.0
+
+
+def _brightest(bright: Floats, group: Ints) -> float:
+    """Typical brightness of the brightest sublattice of many atoms."""
+    large = [g for g in np.unique(group) if np.sum(group == g) >= _FEWEST]
+    return max((float(np.median(bright[group == g])) for g in large), default=np.inf)
 
 
 def _scatter(values: Floats) -> float:

@@ -14,6 +14,7 @@ FEW = 0.02  # share of the atoms that makes a class of the host
 _CHANCE = 0.02  # that chance puts an atom of a small class beyond its rim
 _APART = 2.5  # standard deviations between neighbours of two classes
 _MOST = 4  # such classes; more are no strays
+STRANGE = 0.03  # least relative spread: each stands in another surrounding
 
 
 def odd_ones(data: Data, mixture: Mixture) -> Data:
@@ -31,23 +32,26 @@ def odd_ones(data: Data, mixture: Mixture) -> Data:
     return data.take(odd & (data.y > SEEN * data.error))
 
 
-def with_strays(data: Data, free: Mixture) -> tuple[Mixture, Ints]:
+def with_strays(data: Data, free: Mixture) -> tuple[Mixture, Ints, Data]:
     """Add a class for each set of odd atoms of about the same brightness.
 
     The few foreign atoms of a frame are too rare to be classes of the mixture. Together, in order
     of their brightness, they still tell which element each of them is.
 
     Returns:
-        All classes, ascending, and where among them those given are, shape (K,).
+        All classes, ascending; where among them those given are, shape (K,); the odd atoms.
     """
+    few = free.posterior(data)[:, :-1].mean(axis=0) < FEW
+    wide = np.maximum(free.spread, STRANGE)
+    free = replace(free, spread=np.where(few, wide, free.spread))
     odd = odd_ones(data, free)
     own = np.arange(len(free.mean))
     if len(odd.y) == 0 or len(free.mean) == 0:
-        return free, own
-    spread = float(free.spread.max())
+        return free, own, odd
+    spread = float(wide.max())
     means = [float(np.average(y, weights=w)) for y, w in _sets(odd, spread)]
     if len(means) > _MOST:
-        return free, own
+        return free, own, odd
     mean = np.concatenate([free.mean, means])
     order = np.argsort(mean, kind="stable")
     small = np.full((data.groups, len(means)), 1 / len(data.y))
@@ -56,7 +60,7 @@ def with_strays(data: Data, free: Mixture) -> tuple[Mixture, Ints]:
     weight /= weight.sum(axis=1, keepdims=True)
     wide = np.concatenate([free.spread, np.full(len(means), spread)])[order]
     found = replace(free, mean=mean[order], spread=wide, weight=weight)
-    return reweighted(data, found), np.argsort(order)[own]
+    return reweighted(data, found), np.argsort(order)[own], odd
 
 
 def _sets(odd: Data, spread: float) -> list[tuple[Floats, Floats]]:
