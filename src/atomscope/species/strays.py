@@ -14,7 +14,7 @@ FEW = 0.02  # share of the atoms that makes a class of the host
 _CHANCE = 0.02  # that chance puts an atom of a small class beyond its rim
 _APART = 2.5  # standard deviations between neighbours of two classes
 _MOST = 4  # such classes; more are no strays
-STRANGE = 0.03  # least relative spread: each stands in another surrounding
+STRANGE = 0.02  # least relative spread: each stands in another surrounding
 
 
 def odd_ones(data: Data, mixture: Mixture) -> Data:
