@@ -10,6 +10,7 @@ FEWEST = 0.01  # share of atoms added to each class
 TRUST = 0.85  # exponent of the shares, from designs held apart: see with_shares
 BESIDE = 0.7  # exponent of what neighbours say, from designs held apart
 ADDED = 0.2  # pairs of each two classes, as if they did not know of each other
+MOST = 4.0  # times oftener: a few wrong decisions must not carry the next ones along
 ROUNDS = 3  # of asking the neighbours
 TINY = 1e-300
 
@@ -52,7 +53,8 @@ def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
     classes meets is counted among these very atoms, and goes into what each atom is told by those
     beside it, over and over (a Markov random field whose parameters are found on the way: Besag,
     J. R. Stat. Soc. B 48, 259 (1986)). Neighbours see the same surroundings, so n of them count as
-    the root of n.
+    the root of n. They tell which class, not whether it is one at all: noise in an empty column
+    must not pass for what usually stands there.
 
     Args:
         p: Probabilities where all classes are as common; the last is that of none of them.
@@ -71,9 +73,9 @@ def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
         for k in range(near.shape[1]):
             rows = beside[:, k]
             told[rows] += np.log(found[near[rows, k]] @ oftener)
-        score = alone + BESIDE * told / count
-        found = np.exp(score - score.max(axis=1, keepdims=True))
-        found /= found.sum(axis=1, keepdims=True)
+        score = (alone + BESIDE * told / count)[:, :-1]
+        of = np.exp(score - score.max(axis=1, keepdims=True))
+        found[:, :-1] = of / of.sum(axis=1, keepdims=True) * (1 - found[:, -1:])
     return np.asarray(found)
 
 
@@ -89,4 +91,4 @@ def _oftener(kind: NDArray[np.intp], near: NDArray[np.int64], classes: int) -> F
     each = pairs.sum(axis=1)
     found = (pairs + ADDED) / (np.outer(each, each) / max(each.sum(), 1.0) + ADDED)
     found[-1] = found[:, -1] = 1  # what is none of the classes may be anything
-    return np.asarray(found)
+    return np.asarray(found.clip(1 / MOST, MOST))
