@@ -20,7 +20,10 @@ from atomscope.simulate.movies import Movie, Setting, movie
 from atomscope.species import fit_lattices
 from atomscope.track import Tracker, Tracking, find_events, finish, summary, track
 from atomscope.track.assign import one_to_one
+from atomscope.track.dopants import Path as Way
 from atomscope.track.hmm import smooth
+from atomscope.track.log import Log
+from atomscope.track.weave import _trade
 
 MISSES = (0.05, 0.1, 0.2)
 SMALL = Setting(frames=40, size=84, rate=0.08)
@@ -446,3 +449,22 @@ def test_a_dopant_that_goes_to_and_fro_is_followed_though_away_for_one_frame(see
     # of one that stays where it is otherwise, two misreadings are likelier
     made = to_and_fro([91, 1, 87], seed)
     assert switches(made, track(made.atoms, shape=made.shape)) == 4
+
+
+@pytest.mark.parametrize("ways", [((0, 1), (1, 2)), ((1, 2), (0, 1)), ((0, 1), (1, 0)), ((2, 0),)])
+def test_hops_of_one_moment_leave_every_atom_at_one_place(
+    ways: tuple[tuple[int, int], ...],
+) -> None:
+    """One dopant goes where another one was, which goes on; the host atom takes what is left."""
+    time = np.tile(np.arange(10), 3)
+    place, none = np.repeat(np.arange(3), 10), np.zeros(30)
+    log = Log(
+        time, place, np.arange(30), np.zeros((30, 2)), none, place, none, [], np.arange(10), [], 1.0
+    )
+    track = place.copy()
+    late = np.arange(10) >= 5
+    _trade(log, place, [Way(0, np.where(late, b, a), np.ones(10)) for a, b in ways], track)
+    table = track.reshape(3, 10)
+    assert (np.sort(table, axis=0) == np.arange(3)[:, None]).all()
+    assert (table[:, :5] == np.arange(3)[:, None]).all()
+    assert all((table[b, 5:] == a).all() for a, b in ways)

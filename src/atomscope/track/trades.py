@@ -73,12 +73,14 @@ def untraded(way: Ints, evidence: Floats, xy: Floats, steps: Steps) -> Ints:
 
 
 def _circle(way: Ints, frame: int) -> int | None:
-    """Last frame of the shortest circle of two dopants or more that starts in a frame."""
+    """Last frame of the shortest circle of two dopants or more that starts in a frame.
+
+    They may have traded places, or all be back where they were.
+    """
     before = way[:, frame - 1]
     for end in range(frame, min(frame + _LONGEST, way.shape[1])):
         some = (way[:, frame : end + 1] != before[:, None]).any(axis=1)
-        after = way[some, end]
-        if (after != before[some]).sum() > 1 and (np.sort(after) == np.sort(before[some])).all():
+        if some.sum() > 1 and (np.sort(way[some, end]) == np.sort(before[some])).all():
             return end
     return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -125,22 +126,46 @@ def _trade(log: Log, merged: Ints, paths: list[Path], track: Ints) -> None:
         return
     involved = np.unique([place for hop in hops for place in hop[1:]])
     rows = {int(p): np.flatnonzero(merged == p) for p in involved}
-    for time, a, b in sorted(hops):
-        at, to = rows[a], rows[b]
-        later_a, later_b = at[log.time[at] >= time], to[log.time[to] >= time]
-        mine = track[at[log.time[at] < time]]
-        mine = mine[mine >= 0]
-        theirs = track[later_b]
-        theirs = theirs[theirs >= 0]
-        if not len(mine) or not len(theirs) or mine[-1] == theirs[0]:
-            continue
-        _swap(track, later_a, later_b, int(mine[-1]), int(theirs[0]))
+    rows = {p: entry[np.argsort(log.time[entry], kind="stable")] for p, entry in rows.items()}
+    for time, together in groupby(sorted(hops), key=lambda hop: hop[0]):
+        moves = {}
+        for _, a, b in together:
+            mine = _tracks_at(log, track, rows[a], slice(None, time))
+            theirs = _tracks_at(log, track, rows[b], slice(time, None))
+            if len(mine) and len(theirs) and mine[-1] != theirs[0]:
+                moves[a] = (b, int(mine[-1]), int(theirs[0]))
+        _swap(log, track, rows, time, moves)
 
 
-def _swap(track: Ints, later_a: Ints, later_b: Ints, dopant: int, host: int) -> None:
-    a, b = track[later_a], track[later_b]
-    track[later_a[a == dopant]] = host
-    track[later_b[b == host]] = dopant
+def _tracks_at(log: Log, track: Ints, entry: Ints, when: slice) -> Ints:
+    """Tracks at a place before or from a frame on, in the order of time."""
+    start, stop = np.searchsorted(log.time[entry], [when.start or 0, when.stop or len(log.frames)])
+    there = track[entry[start:stop]]
+    return there[there >= 0]
+
+
+def _swap(
+    log: Log, track: Ints, rows: dict[int, Ints], time: int, moves: dict[int, tuple[int, int, int]]
+) -> None:
+    """Let dopants of some places go where others were at the same moment, in place.
+
+    Args:
+        log: Of the tracker.
+        track: Of each entry.
+        rows: Entries of each place.
+        time: First frame after the hops.
+        moves: For each place that is left the place that is taken, the track that goes there, and
+            the one that was there.
+    """
+    before = {b: host for b, _, host in moves.values()} | {a: m[1] for a, m in moves.items()}
+    after = {b: dopant for b, dopant, _ in moves.values()}
+    left = [a for a in moves if a not in after]
+    pushed = [host for b, _, host in moves.values() if b not in moves]
+    after |= dict(zip(left, pushed, strict=False))
+    later = {p: rows[p][log.time[rows[p]] >= time] for p in after}
+    mine = {p: later[p][track[later[p]] == before[p]] for p in after}
+    for place, number in after.items():
+        track[mine[place]] = number
 
 
 def _vacancies(
