@@ -10,7 +10,7 @@ FEWEST = 0.01  # share of atoms added to each class
 TRUST = 0.85  # exponent of the shares, from designs held apart: see with_shares
 BESIDE = 0.7  # exponent of what neighbours say, from designs held apart
 ADDED = 0.2  # pairs of each two classes, as if they did not know of each other
-MOST = 4.0  # times oftener: a few wrong decisions must not carry the next ones along
+MOST = 16.0  # times oftener: a few wrong decisions must not carry the next ones along
 ROUNDS = 3  # of asking the neighbours
 TINY = 1e-300
 
