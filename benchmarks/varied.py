@@ -1,9 +1,10 @@
 """Frames as they come: any material, sampling, dose, and one thing that goes wrong.
 
-    python benchmarks/varied.py [--frames N] [--first SEED] [--csv OUT.csv]
+    python benchmarks/varied.py [--treated] [--frames N] [--first SEED] [--csv OUT.csv]
 
 Materials are those of `specimens.py`; 4.5 to 36 px between columns, 96 to 512 px, 30 to 2000
-electrons per column, the pixel size told in six of ten. Prints a Markdown table: the share of
+electrons per column, the pixel size told in six of ten. With --treated the trouble is what cameras
+and programs did to the file instead. Prints a Markdown table: the share of
 frames with F1 of 0.95 or more, mean and lowest decile of F1, per kind of trouble. Nothing is
 trained or chosen here; thresholds of the scale were, on seeds below 480 (see RESULTS).
 """
@@ -11,6 +12,7 @@ trained or chosen here; thresholds of the scale were, on seeds below 480 (see RE
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -18,6 +20,7 @@ import numpy as np
 import pandas as pd
 from baselines import Array, Frame, score_frame
 from microscope import look, neighbour_distance, shoot
+from PIL import Image as Picture
 from scipy import ndimage
 from specimens import WORLDS
 
@@ -82,7 +85,50 @@ TROUBLES: dict[str, Trouble] = {
 }
 
 
-def shoot_one(seed: int) -> tuple[str, Frame, float | None]:
+def _spikes(frame: Array, rng: np.random.Generator) -> Array:
+    """One pixel in two thousand is 3 to 30 times as bright as the brightest."""
+    hit = frame.copy()
+    places = rng.integers(0, frame.size, max(5, frame.size // 2000))
+    hit.ravel()[places] = frame.max() * rng.uniform(3, 30, len(places))
+    return hit
+
+
+def _dead_lines(frame: Array, rng: np.random.Generator) -> Array:
+    dead = frame.copy()
+    dead[rng.integers(0, len(frame), 6)] = 0
+    return dead
+
+
+def _jpeg(frame: Array, rng: np.random.Generator) -> Array:
+    low, high = np.percentile(frame, [0.5, 99.8])
+    grey = np.clip((frame - low) / max(high - low, 1e-9) * 255, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Picture.fromarray(grey).save(file, "JPEG", quality=int(rng.integers(30, 80)))
+    return np.asarray(Picture.open(file))
+
+
+def _saturated(frame: Array, rng: np.random.Generator) -> Array:
+    return np.minimum(frame, frame.mean() * rng.uniform(1.5, 3))
+
+
+def _band_pass(frame: Array, rng: np.random.Generator) -> Array:
+    slow = ndimage.gaussian_filter(frame, rng.uniform(8, 20))
+    return ndimage.gaussian_filter(frame, 1) - slow
+
+
+TREATED: dict[str, Trouble] = {
+    "spikes": _spikes,
+    "dead lines": _dead_lines,
+    "JPEG, quality 30 to 80": _jpeg,
+    "logarithm": lambda frame, _: np.log1p(frame),
+    "saturated": _saturated,
+    "band-pass": _band_pass,
+    "smoothed": lambda frame, rng: ndimage.gaussian_filter(frame, rng.uniform(1, 2)),
+    "pixels repeated": lambda frame, _: np.kron(frame, np.ones((2, 2))),
+}
+
+
+def shoot_one(seed: int, troubles: dict[str, Trouble]) -> tuple[str, Frame, float | None]:
     """Name of the trouble, the frame, and its pixel size where it is told."""
     rng = np.random.default_rng((77, seed))
     world = WORLDS[rng.integers(len(WORLDS))]
@@ -92,9 +138,18 @@ def shoot_one(seed: int) -> tuple[str, Frame, float | None]:
     electrons = float(np.exp(rng.uniform(np.log(30), np.log(2000))))
     pixel_size = spacing / apart
     frame = shoot(look(world, size, pixel_size, seed), world.name, electrons, seed + 5)
-    name = list(TROUBLES)[seed % len(TROUBLES)]
-    frame = replace(frame, data=TROUBLES[name](frame.data.astype(float), rng))
-    return name, frame, pixel_size if rng.random() < 0.6 else None
+    name = list(troubles)[seed % len(troubles)]
+    data = troubles[name](frame.data.astype(float), rng)
+    frame = enlarged(frame, len(data) // size)
+    told = pixel_size * size / len(data)
+    return name, replace(frame, data=data), told if rng.random() < 0.6 else None
+
+
+def enlarged(frame: Frame, times: int) -> Frame:
+    """The truth of a frame whose pixels stand so many times."""
+    truth, ignored = (xy * times + (times - 1) / 2 for xy in (frame.truth, frame.info["ignored"]))
+    info = dict(frame.info) | {"ignored": ignored, "rim": frame.info["rim"] * times}
+    return replace(frame, truth=truth, radius=frame.radius * times, info=info)
 
 
 def judge(frame: Frame, pixel_size: float | None) -> float:
@@ -120,13 +175,14 @@ def table(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--treated", action="store_true", help="what was done to the file")
     parser.add_argument("--frames", type=int, default=270)
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--csv", help="write a row per frame")
     options = parser.parse_args()
     rows = []
     for seed in range(options.first, options.first + options.frames):
-        name, frame, pixel_size = shoot_one(seed)
+        name, frame, pixel_size = shoot_one(seed, TREATED if options.treated else TROUBLES)
         rows.append({"seed": seed, "trouble": name, "material": frame.name})
         rows[-1]["f1"] = judge(frame, pixel_size)
     found = pd.DataFrame(rows)

@@ -19,10 +19,11 @@ from atomscope.scale import measure
 Frame = NDArray[np.float32]
 
 CROP = 192  # px of the canonical sampling on which candidates are tried
-MANY_SIGMA = 0.55  # canonical px: a finer grain means several columns in the repeat
+MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
+AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
 
@@ -92,7 +93,7 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
     if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
         return best
     again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
-    if not 0.4 < again / base < 3.2:
+    if not AGAIN[0] < again / base < AGAIN[1]:
         return best
     other = attempt(model, frame, again)
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
