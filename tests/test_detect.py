@@ -41,6 +41,15 @@ def test_lattices_of_any_scale_are_found_whole(cell, spacing):
     assert inner_f1(truth, found, frame.shape, spacing, 0.25 * spacing) > 0.99
 
 
+@pytest.mark.parametrize(("spacing", "size"), [(6.0, 96), (7.8, 96), (7.0, 160)])
+def test_pairs_far_from_each_other_are_two_columns_each(spacing, size):
+    cell = np.diag([3.7, 3.9])  # as in phosphorene: four times as far from pair to pair
+    pairs = (cell, np.array([[0.0, 0.0], [0.7 / 3.7, 0.714 / 3.9]]))
+    frame, truth = lattice_frame(size=size, spacing=spacing, cell=pairs, dose=100)
+    found = points(frame)
+    assert inner_f1(truth, found, frame.shape, spacing, 0.25 * spacing) > 0.97
+
+
 def test_gain_offset_and_number_type_do_not_matter():
     frame, _ = lattice_frame(size=160, dose=60)
     expected = points(frame)
