@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from atomscope.classify.classifier import Classifier, load
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
-from atomscope.classify.shares import with_shares
+from atomscope.classify.shares import with_neighbours, with_shares
 from atomscope.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -120,7 +120,9 @@ def by_examples(
         if isinstance(classifier, Shipped):
             said[rows] = classifier.posterior(values, mine, host)
         else:
-            said[rows] = with_shares(classifier.probabilities(values), mine)[0]
+            said[rows] = with_neighbours(
+                classifier.probabilities(values), seen.near_among(rows), mine
+            )
     return said
 
 

@@ -46,7 +46,9 @@ def with_shares(p: Floats, weight: Floats | None = None, rounds: int = 30) -> tu
     return np.asarray(found), before
 
 
-def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
+def with_neighbours(
+    p: Floats, near: NDArray[np.int64] | None, weight: Floats | None = None
+) -> Floats:
     """Probabilities (N, C + 1) that also know which classes stand beside which.
 
     The atoms of a defect stand together, and a foreign atom beside its host: how often each pair of
@@ -60,10 +62,13 @@ def with_neighbours(p: Floats, near: NDArray[np.int64] | None) -> Floats:
         p: Probabilities where all classes are as common; the last is that of none of them.
         near: (N, K) numbers of the atoms beside each, -1 where there are fewer; None: only the
             shares are known.
+        weight: (N,) by how much each atom counts, 0 to 1; those below half tell nothing.
     """
-    found, share = with_shares(p)
+    found, share = with_shares(p, weight)
     if near is None or not near.size:
         return found
+    if weight is not None:
+        near = np.where((near >= 0) & (weight[near] >= 0.5), near, -1)
     beside = near >= 0
     count = np.sqrt(beside.sum(axis=1).clip(1))[:, None]
     alone = np.log(p.clip(TINY)) + TRUST * np.log(share)
