@@ -14,6 +14,7 @@ from atomscope.errors import InputError, UsageError
 from atomscope.evaluate import score
 from atomscope.scale import measure
 from atomscope.simulate.imaging import amorphous, render
+from atomscope.simulate.named import MEDIUM, named_frame
 from atomscope.types import Image
 from worlds import HEXAGONAL, HONEYCOMB, SQUARE, inner, lattice_frame
 
@@ -48,6 +49,14 @@ def test_pairs_far_from_each_other_are_two_columns_each(spacing, size):
     frame, truth = lattice_frame(size=size, spacing=spacing, cell=pairs, dose=100)
     found = points(frame)
     assert inner_f1(truth, found, frame.shape, spacing, 0.25 * spacing) > 0.97
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.0, 1.4])
+def test_gamma_hides_no_sublattice(gamma):
+    kinds = ("V_S",) * 12 + ("V_S line 3", "V_S line 4", "V_S line 5") * 2 + ("V_S2",) * 4
+    made = named_frame("1H-MoS2", kinds, 43, size_px=800, pixel_size=0.11, dose=MEDIUM)
+    grey = np.clip(made.image / np.quantile(made.image, 0.999), 0, None) ** gamma
+    assert len(points(np.rint(230 * grey))) == pytest.approx(len(made.atoms), rel=0.03)
 
 
 def test_gain_offset_and_number_type_do_not_matter():

@@ -23,6 +23,7 @@ MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the re
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
+ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
 AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
@@ -86,7 +87,7 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
     many = sigma is not None and sigma * base < MANY_SIGMA
     wanted = [2**0.5 * FINER * base] if many else [FINER * base, base]
     trials = [attempt(model, frame, factor) for factor in wanted]
-    best = max(trials, key=lambda trial: trial.score)
+    best = _fuller(trials)
     if many:
         one = attempt(model, frame, base)
         best = one if one.score > best.score + SURER else best
@@ -97,6 +98,12 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
         return best
     other = attempt(model, frame, again)
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
+
+
+def _fuller(trials: list[Trial]) -> Trial:
+    """Of the trials about as sure as the best, the one with most columns: none is overlooked."""
+    best = max(trial.score for trial in trials)
+    return max((t for t in trials if t.score >= best - ALIKE), key=lambda trial: trial.density)
 
 
 def attempt(model: Model, frame: Frame, factor: float) -> Trial:
