@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from atomscope.apps.cli import run
 from atomscope.classify import Classifier, classify, teach
-from atomscope.classify.shares import with_shares
 from atomscope.classify.gates import Answer, ends, holds, marginal, opened
 from atomscope.classify.given import by_examples, by_words, shipped
 from atomscope.classify.given import found as found_classifier
+from atomscope.classify.shares import with_shares
 from atomscope.columns import ATOMS, DEFECTS, STEPS, conform, empty
 from atomscope.errors import UsageError
 from atomscope.pipeline import analyze
