@@ -74,6 +74,7 @@ def test_enlarged_pictures_have_the_scale_of_the_original(times):
     assert (enlarged(frame), enlarged(large)) == (1, times)
     assert enlarged(large[1:, :-1]) == times  # wherever the blocks begin
     scale, expected = measure(large), measure(frame)
+    assert (scale.times, expected.times) == (times, 1)
     assert scale.spacing == pytest.approx(times * expected.spacing, rel=0.02)
     assert scale.sigma == pytest.approx(times * expected.sigma, rel=0.05)
 

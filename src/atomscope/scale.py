@@ -37,6 +37,7 @@ class Scale:
             Gaussian column (in a dense lattice it comes out smaller), or None where
             the frame is noise to the last pixel.
         signal: Share of the variance between pixels that is texture, not noise.
+        times: How often each pixel stands along both axes, see `enlarged`.
     """
 
     spacing: float | None
@@ -44,6 +45,7 @@ class Scale:
     sigma: float | None
     too_fine: bool = False
     signal: float = 1.0
+    times: int = 1
 
 
 def measure(frame: Frame) -> Scale:
@@ -61,7 +63,7 @@ def measure(frame: Frame) -> Scale:
     if times > 1:
         found = measure(frame[times // 2 :: times, times // 2 :: times])
         spacing, sigma = (None if n is None else n * times for n in (found.spacing, found.sigma))
-        return replace(found, spacing=spacing, sigma=sigma)
+        return replace(found, spacing=spacing, sigma=sigma, times=times)
     power = _power(frame)
     if _too_fine(power):
         return Scale(None, 0.0, None, too_fine=True)

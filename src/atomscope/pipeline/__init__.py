@@ -123,7 +123,7 @@ def analyze(
         measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan)
     with clock.stage("discover", ran=plan.discover is not None):
         new = discovered(image, movie.atoms, defects, lattices, plan)
-    quality, judged = judge(image, atoms)
+    quality, judged = judge(image, atoms, view)
     doubts = (*faintness(image, view), *doubts, *lines)
     doubts = (*doubts, *links.warnings, *movie.warnings, *new.warnings)
     card = run_card(source, image, plan, detector, view) | {

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from atomscope.detect.choose import View
 from atomscope.models.store import Model
 from atomscope.recipe import Recipe
-from atomscope.scale import enlarged
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{p: version(p) for p in packages}}
 
 
-def judge(image: Image, atoms: pd.DataFrame) -> tuple[Quality, list[str]]:
+def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[str]]:
     """Return the quality numbers, and a line for each doubt about the result as a whole."""
     from atomscope.quality import quality
 
@@ -77,7 +76,7 @@ def judge(image: Image, atoms: pd.DataFrame) -> tuple[Quality, list[str]]:
             "No atoms found: the image has no columns that stand out from noise and texture. "
             "Where you see some, try --contrast dark or give --pixel-size."
         )
-    times = enlarged(image.frame(0))
+    times = view.scale.times
     if times > 1:
         lines.append(
             f"Each pixel stands {times} x {times} times, as in a picture that was enlarged: "

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from atomscope.io.write import write_whole
+
 
 def curves(logs: Sequence[Path], path: Path) -> None:
     """Draw the losses of the phases of a training run, one line each for training and validation.
@@ -29,6 +31,4 @@ def curves(logs: Sequence[Path], path: Path) -> None:
         done += int(table["step"].iloc[-1])
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(frameon=False)
-    beside = path.with_suffix(".part.png")
-    figure.savefig(beside, dpi=120)
-    beside.replace(path)
+    write_whole(path, lambda draft: figure.savefig(draft, dpi=120))

@@ -12,7 +12,7 @@ _LEAST = 0.7  # of the stated error
 _DOUBTED = 1.2  # times the usual error: these were made larger
 _MEDIAN = 0.455  # of the squares of standard normal numbers
 _HEAVY = 8.0  # brightness: one such atom would turn the whole line
-_LIGHT = 0.9  # of the squared error: no frame is without a background
+LIGHT = 0.9  # of squared errors, at most an atom's own: no frame is without a background
 
 
 def growth(y: Floats, square: Floats) -> float:
@@ -29,7 +29,7 @@ def growth(y: Floats, square: Floats) -> float:
     if len(y) < _FEWEST or np.ptp(y) <= 0 or not np.median(square) > 0:
         return 0.0
     floor, slope = robust_line(y, square / np.median(square), np.full(len(y), 0.1))
-    return float(np.clip(slope / max(floor + slope, 1e-9), 0.0, _LIGHT)) if slope > 0 else 0.0
+    return float(np.clip(slope / max(floor + slope, 1e-9), 0.0, LIGHT)) if slope > 0 else 0.0
 
 
 def shown(y: Floats, error: Floats, group: Ints) -> float:

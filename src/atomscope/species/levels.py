@@ -9,16 +9,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.species.errors import growth, shown
+from atomscope.species.errors import LIGHT, growth, shown
 from atomscope.species.gain import gain_field
 from atomscope.species.ground import off_ground
-from atomscope.species.mixture import Data, Floats, Ints, Mixture, fit_mixture
+from atomscope.species.mixture import Data, Floats, Ints, Mixture, fit_mixture, grown
 
 _ALIKE = 0.03  # sublattices whose typical intensities differ by less count as one kind
 _FLAT = 0.01  # relative change of a field that is none
 _STEEP = 0.04  # standard deviation of a slope that is tried beside none to begin with
 _ROUNDS = 3
-_LEFT, _MOST_LIGHT = 0.25, 0.9  # of squared errors: what remains, what is the atoms' own light
+_LEFT = 0.25  # of squared errors: what remains at least
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,11 @@ def _steadied(rows: pd.DataFrame, group: Ints, unit: float) -> tuple[Floats, Flo
     before = rows["intensity"].to_numpy(float)
     square = rows["intensity_err"].to_numpy(float) ** 2
     shot = growth(before / unit, square)
-    plain = square / (1 - shot + shot * np.maximum(before / unit, 0.0))
+    plain = square / grown(shot, before / unit)
     intensity, gone = off_ground(rows, group)
-    left = np.maximum(plain - gone, np.maximum(_LEFT, shot / _MOST_LIGHT) * plain)
+    left = np.maximum(plain - gone, np.maximum(_LEFT, shot / LIGHT) * plain)
     shot = float(shot * np.median(plain) / np.median(left))
-    at = left * (1 - shot + shot * np.maximum(before / unit, 0.0))
+    at = left * grown(shot, before / unit)
     return intensity, np.sqrt(left) * shown(intensity, np.sqrt(at), group), shot
 
 

@@ -60,7 +60,7 @@ class Data:
 
     def square(self, y: Floats) -> Floats:
         """Squared errors where the brightness is y, shape (N,) or (K, 1) for all: (K, N)."""
-        return np.asarray(self.error**2 * (1 - self.shot + self.shot * np.maximum(y, 0.0)))
+        return np.asarray(self.error**2 * grown(self.shot, y))
 
     def held(self, share: Floats) -> Floats:
         """Sum the shares of atoms in classes (N, K) over each group, shape (G, K)."""
@@ -145,6 +145,11 @@ class Mixture:
             others = data.held(share)[data.group] - share + prior
             share, _ = normalised(density + np.log(np.maximum(others, prior)))
         return share
+
+
+def grown(shot: float, y: Floats) -> Floats:
+    """By how much squared errors are larger at a brightness than at 1, of which a share grows."""
+    return np.asarray(1 - shot + shot * np.maximum(y, 0.0))
 
 
 def normalised(terms: Floats) -> tuple[Floats, Floats]:
