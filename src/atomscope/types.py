@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -105,7 +106,9 @@ class Image:
         raw = np.asarray(self.data[index] if len(self.data.shape) == 3 else self.data[:])
         # float32 holds 16-bit counts exactly; wider types keep their digits.
         wide = raw.dtype.itemsize > (2 if raw.dtype.kind in "ui" else 4)
-        return raw.astype(np.float64 if wide else np.float32)
+        frame: FloatArray = raw.astype(np.float64 if wide else np.float32)
+        _let_go(self.data)
+        return frame
 
     def frames(self) -> Iterator[FloatArray]:
         """Iterate over the frames, one in memory at a time."""
@@ -114,3 +117,10 @@ class Image:
     def with_pixel_size(self, pixel_size: float | None) -> Image:
         """Return the same image with another pixel size (Å)."""
         return replace(self, pixel_size=pixel_size)
+
+
+def _let_go(data: ArrayLike2D) -> None:
+    """Give back the memory of a mapped file: its pages are read anew when asked for again."""
+    shared = isinstance(data, np.memmap) and data.mode in ("r", "r+")
+    if shared and hasattr(mmap, "MADV_DONTNEED"):
+        data._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -16,6 +18,8 @@ LARGEST = 1e30  # beyond, a value is a mark of a bad pixel
 MOST_PIXELS = 1 << 22  # of a frame that is held in one piece; larger ones are made part by part
 _BAND, _FAR = 1024, 256  # rows worked on at a time, and beyond them
 MOST_DEAD = 0.6  # share of constant lines beyond which the frame is striped, not damaged
+_KEPT = 2  # masks: of a frame as it is and without the tails of its columns
+_SEEN: dict[tuple[tuple[int, ...], str, bytes], Mask] = {}
 MOST_ALIKE = 0.8  # share of pixels beside a constant line that have its value, if it is not dead
 
 
@@ -24,8 +28,21 @@ def usable(frame: FloatArray) -> Mask:
 
     Left out are values that are not finite, dead lines: rows or columns of one single value in a
     frame that varies (a stopped scan, a defective detector row), and spikes of one pixel (X-rays,
-    hot and dead pixels).
+    hot and dead pixels). One stage after the other asks for the same frame: the last answers are
+    kept.
     """
+    values = np.ascontiguousarray(frame)
+    key = (values.shape, values.dtype.str, hashlib.sha1(values.data, usedforsecurity=False).digest())
+    good = _SEEN.get(key)
+    if good is None:
+        good = _SEEN[key] = _usable(values)
+        good.setflags(write=False)
+        for old in list(_SEEN)[:-_KEPT]:
+            _SEEN.pop(old, None)
+    return good
+
+
+def _usable(frame: FloatArray) -> Mask:
     good = np.isfinite(frame) & (np.abs(frame) < LARGEST)
     values = frame if good.all() else np.where(good, frame, 0)
     if values.size == 0 or min(values.shape) < 8:

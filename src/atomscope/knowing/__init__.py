@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atomscope.knowing.local import Floats, Local, compare
+from atomscope.knowing.local import Filled, Floats, Local, compare
 from atomscope.knowing.odd import oddity
 from atomscope.knowing.signs import measure_signs
 from atomscope.knowing.verdict import Verdict, decide, join
@@ -64,6 +64,6 @@ def look_around(frame: FloatArray, atoms: pd.DataFrame) -> Local | None:
         return None
     x, y, volume, width, _ = fitted.T
     good = usable(frame)
-    pixels = frame if good.all() else np.where(good, frame, np.median(frame[good]))
+    pixels = frame if good.all() else Filled(frame, good)
     peak = volume / (2 * np.pi * np.maximum(width, 1e-3) ** 2)
     return compare(pixels, np.stack([x, y], axis=1), peak, width)

@@ -19,6 +19,24 @@ BAND = 512  # rows of the frame that are worked on at a time
 SAMPLE = 4_200_000  # pixels that are enough to tell the spread of what is left
 
 
+class Filled:
+    """Rows of a frame in which bad pixels have the median of the good ones, made when asked for.
+
+    Attributes:
+        shape: (y, x).
+    """
+
+    def __init__(self, frame: FloatArray, good: NDArray[np.bool_]) -> None:
+        """Find the median; `good` is False for bad pixels, shape (y, x)."""
+        self.shape = frame.shape
+        self._frame, self._good = frame, good
+        self._middle = np.median(frame[good], overwrite_input=True)
+
+    def __getitem__(self, rows: slice) -> FloatArray:
+        """Return some rows, shape (n, x)."""
+        return np.where(self._good[rows], self._frame[rows], self._middle)
+
+
 @dataclass(frozen=True)
 class Local:
     """Variance of the pixels around each atom, in three parts; gain squared as unit.
@@ -53,7 +71,7 @@ class Local:
         return np.asarray(sure / np.maximum(sure + self.told, 1e-300))
 
 
-def compare(frame: FloatArray, xy: Floats, peak: Floats, width: Floats) -> Local | None:
+def compare(frame: FloatArray | Filled, xy: Floats, peak: Floats, width: Floats) -> Local | None:
     """Compare a frame with the sum of its fitted Gaussians, around each atom.
 
     In a square window, a plane is taken off the Gaussians and off what they leave. The noise is
@@ -133,11 +151,16 @@ class Band:
 
 
 def _bands(
-    frame: FloatArray, xy: Floats, peak: Floats, width: Floats, typical: float, edge: int
+    frame: FloatArray | Filled,
+    xy: Floats,
+    peak: Floats,
+    width: Floats,
+    typical: float,
+    edge: int,
 ) -> Iterator[Band]:
     # as far as blur, background and the search for maxima see together
     halo = int(3 * typical + 0.5) + int(np.ceil(4 * typical)) + int(np.ceil(2 * typical)) + 2 * edge
-    height = len(frame)
+    height = frame.shape[0]
     row = np.clip(np.rint(xy[:, 1]).astype(int), 0, height - 1)
     for first in range(0, height, BAND):
         end = min(first + BAND, height)
@@ -212,7 +235,9 @@ class Whole:
 
     def _highest(self, before: Floats, more: Floats) -> Floats:
         both = np.concatenate([before, more])
-        return both if len(both) <= self.count else np.sort(both)[-self.count :]
+        if len(both) <= self.count:
+            return both
+        return np.partition(both, len(both) - self.count)[-self.count :]
 
     def _top(self, highest: Floats) -> float:
         """Median of the highest values; missing ones count as 0."""

@@ -8,13 +8,22 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
-from atomscope.lattice.grow import NEAR, Crystal, deviations, germinate, grow, prune, settle
+from atomscope.lattice.grow import (
+    Crystal,
+    deviations,
+    germinate,
+    grow,
+    neighbours,
+    prune,
+    settle,
+)
 from atomscope.lattice.supercell import enlarge, find_supercell
 from atomscope.lattice.vectors import (
     LEAST_SHARE,
     Bools,
     Floats,
     Ints,
+    Near,
     primitive,
     reduce_cell,
     tolerance,
@@ -111,7 +120,7 @@ def _fit(xy: Floats, bright: Floats) -> Lattice | None:
     if cell is None:
         return None
     vectors, repeats = cell
-    near = np.asarray(tree.query(xy, k=min(NEAR + 1, len(xy)))[1])[:, 1:]
+    near = neighbours(xy, tree)
     crystal = germinate(xy, tree, vectors, _start(xy, near, repeats), tol)
     reach = _REACH * tol
     for _ in range(2):  # a refined basis reaches further
@@ -147,9 +156,9 @@ def _alike(vectors: Floats, expected: Floats) -> bool:
     return 1 / _SWOLLEN < ratio < _SWOLLEN
 
 
-def _start(xy: Floats, near: Ints, repeats: Bools) -> int:
+def _start(xy: Floats, near: Near, repeats: Bools) -> int:
     """The point with most repeating neighbours, of these the one nearest to the middle of all."""
-    share = np.where(repeats, repeats[near].mean(axis=1), 0.0)
+    share = np.where(repeats, np.mean([repeats[n] for n in near.T], axis=0), 0.0)
     best = np.flatnonzero(share >= share.max() - 1e-9)
     middle = np.median(xy[repeats], axis=0)
     return int(best[np.argmin(np.hypot(*(xy[best] - middle).T))])

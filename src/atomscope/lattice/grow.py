@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from atomscope.lattice.vectors import Bools, Floats, Ints
+from atomscope.lattice.vectors import Bools, Floats, Ints, Near
 
 NEAR = 20  # neighbours that are looked at
 _LEAST = 3  # of them must be indexed before a point is
@@ -76,7 +76,16 @@ class Local:
         return np.asarray(self.middle + steps)
 
 
-def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
+def neighbours(xy: Floats, tree: cKDTree) -> Near:
+    """Return the nearest other points of each, at most `NEAR`, the nearest first: (N, k)."""
+    k = min(NEAR + 1, len(xy))
+    near = np.empty((len(xy), k - 1), dtype=np.int32)  # of a million points it is 80 MB
+    for i in range(0, len(xy), _CHUNK):
+        near[i : i + _CHUNK] = tree.query(xy[i : i + _CHUNK], k=k)[1][:, 1:]
+    return near
+
+
+def around(xy: Floats, crystal: Crystal, near: Near, known: Bools) -> Local:
     """Fit the lattice to the known neighbours of each of M places.
 
     Args:
@@ -87,11 +96,8 @@ def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
     """
     if len(near) > _CHUNK:
         parts = range(0, len(near), _CHUNK)
-        found = [around(xy, crystal, near[i : i + _CHUNK], known[i : i + _CHUNK]) for i in parts]
-        return Local(
-            np.concatenate([f.origin for f in found]),
-            np.concatenate([f.middle for f in found]),
-            np.concatenate([f.vectors for f in found]),
+        return _joined(
+            [around(xy, crystal, near[i : i + _CHUNK], known[i : i + _CHUNK]) for i in parts]
         )
     share, site = known.astype(np.float64), crystal.site[near]
     share /= np.maximum(share.sum(axis=1, keepdims=True), 1)
@@ -114,12 +120,19 @@ def around(xy: Floats, crystal: Crystal, near: Ints, known: Bools) -> Local:
     return Local(np.stack(means[:2], axis=1), np.stack(means[2:], axis=1), vectors)
 
 
+def _joined(parts: list[Local]) -> Local:
+    if len(parts) == 1:
+        return parts[0]
+    names = ("origin", "middle", "vectors")
+    return Local(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
 def _dot(a: Floats, b: Floats) -> Floats:
     """Sums over neighbours: (M, k), (M, k) -> (M,)."""
     return np.asarray(np.einsum("mk,mk->m", a, b))
 
 
-def grow(xy: Floats, near: Ints, crystal: Crystal, reach: float) -> Crystal:
+def grow(xy: Floats, near: Near, crystal: Crystal, reach: float) -> Crystal:
     """Index all points that can be reached from those that are indexed.
 
     Args:
@@ -182,7 +195,7 @@ def germinate(xy: Floats, tree: cKDTree, vectors: Floats, start: int, tol: float
     return full
 
 
-def deviations(xy: Floats, near: Ints, crystal: Crystal) -> Floats:
+def deviations(xy: Floats, near: Near, crystal: Crystal) -> Floats:
     """Return how far each point lies from the lattice that its neighbours show, without itself.
 
     In px, shape (N, 2); NaN without an index, with too few neighbours, or where these show
@@ -195,7 +208,7 @@ def deviations(xy: Floats, near: Ints, crystal: Crystal) -> Floats:
     return result
 
 
-def settle(xy: Floats, near: Ints, crystal: Crystal) -> Crystal:
+def settle(xy: Floats, near: Near, crystal: Crystal) -> Crystal:
     """Refine vectors and basis."""
     for _ in range(2):
         member, local = _members(xy, near, crystal)
@@ -211,15 +224,20 @@ def settle(xy: Floats, near: Ints, crystal: Crystal) -> Crystal:
     return replace(crystal, vectors=np.asarray(solution[1:], dtype=np.float64))
 
 
-def _members(xy: Floats, near: Ints, crystal: Crystal) -> tuple[Ints, Local]:
-    member = np.flatnonzero(crystal.site >= 0)
-    known = crystal.site[near[member]] >= 0
-    enough = known.sum(axis=1) >= _LEAST
-    member, known = member[enough], known[enough]
-    return member, around(xy, crystal, near[member], known)
+def _members(xy: Floats, near: Near, crystal: Crystal) -> tuple[Ints, Local]:
+    indexed = crystal.site >= 0
+    member = np.flatnonzero(indexed)
+    parts = []
+    for i in range(0, max(len(member), 1), _CHUNK):  # twenty neighbours to each are too many
+        part = member[i : i + _CHUNK]
+        known = indexed[near[part]]
+        enough = known.sum(axis=1) >= _LEAST
+        part = part[enough]
+        parts.append((part, around(xy, crystal, near[part], known[enough])))
+    return np.concatenate([p for p, _ in parts]), _joined([local for _, local in parts])
 
 
-def prune(near: Ints, crystal: Crystal, deviation: Floats, reach: float) -> Crystal:
+def prune(near: Near, crystal: Crystal, deviation: Floats, reach: float) -> Crystal:
     """Take back indices that chance gave, as in another grain, and doubles.
 
     A point stays where enough of its nearest neighbours have an index, where these and itself

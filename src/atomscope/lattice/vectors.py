@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Near = NDArray[np.int32] | NDArray[np.int64]  # neighbours by number
 Bools = NDArray[np.bool_]
 
 _NEAR = 60  # neighbours whose vectors are looked at: cells of up to about eight sites

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
+from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
 from atomscope.models.store import load
@@ -101,7 +102,7 @@ def analyze(
         image, hosts = image.with_pixel_size(size), crystal.elements
         if not (plan.identify and plan.identify.elements):
             plan = plan.with_elements(hosts + crystal.single)
-    atoms = in_angstrom(atoms, image.pixel_size)
+    atoms = in_angstrom(conform(atoms), image.pixel_size)
     atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
     with clock.stage("identify", ran=plan.identify is not None):
         hosts = hosts or species_of(classes, atoms)
@@ -165,7 +166,7 @@ def _lattices(atoms: pd.DataFrame, image: Image, plan: Recipe) -> tuple[pd.DataF
 
     lattices = fit_lattices(atoms)
     if plan.detect.periodic:
-        atoms = on_sites(atoms, lattices, image.frame_shape)
+        atoms = on_sites(conform(atoms), lattices, image.frame_shape)
         lattices = fit_lattices(atoms)
     return atoms, lattices
 

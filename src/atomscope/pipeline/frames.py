@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import ATOMS
 from atomscope.detect import as_table, find, least_p
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
@@ -32,6 +33,7 @@ _BRIGHTEST = 3.0  # times the lattice: what detection is shown of heavy atoms, t
 _PICKED = 7  # frames
 _FITTED, _ITSELF = 7.0, 0.3  # spacings around a place that is fitted again
 _DIM = 0.45  # of the usual brightness
+_FIRST = [c.name for c in ATOMS if c.stage in ("detect", "label", "refine")]
 LONE_SHIFT = 1.0  # canonical px: twice the detector's own error on isolated atoms
 
 
@@ -57,13 +59,28 @@ def all_frames(
         clock.add("refine", done.refine_s)
         if progress:
             progress(index + 1, image.n_frames)
-    atoms = pd.concat(tables, ignore_index=True)
-    return atoms, pd.concat(candidates, ignore_index=True)
+    return joined(tables), joined(candidates)
+
+
+def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Tables one below the other; a single one is not copied: of a large frame it is 100 MB."""
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+
+
+def by_frame(atoms: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
+    """Numbers and rows of all frames in order; a single frame is not copied."""
+    frames = atoms["frame"].unique()
+    if len(frames) == 1:
+        return [(int(frames[0]), atoms)]
+    return [(int(str(frame)), rows) for frame, rows in atoms.groupby("frame", sort=True)]
 
 
 @dataclass(frozen=True)
 class _Done:
-    """One frame: atoms, as they were detected and as fitted, weaker candidates, seconds."""
+    """One frame: atoms, as they were detected and as fitted, weaker candidates, seconds.
+
+    Tables hold what is known by then (`_FIRST`): all columns of a million atoms are 230 MB.
+    """
 
     detected: pd.DataFrame
     atoms: pd.DataFrame
@@ -93,7 +110,7 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
             done = _looked_again(clean, done, heavy, plan, detector, view)
             if len(heavy) == 0:
                 break
-        return done
+        return replace(done, detected=done.detected.iloc[:0])
 
     if jobs <= 1 or image.n_frames == 1:
         yield from map(one, range(image.n_frames))
@@ -134,10 +151,10 @@ def _looked(
     least = least_p(detector, view) if plan.detect.min_p is None else plan.detect.min_p
     found = find(shown, detector, view, min_p=min(WEAK, least))
     strong = found.found.p >= least
-    weak = as_table([replace(found, found=found.found.keep(~strong))])
+    weak = first_columns(as_table([replace(found, found=found.found.keep(~strong))]))
     found = replace(found, found=found.found.keep(strong))
     detected = time.perf_counter()
-    detections = as_table([found])
+    detections = first_columns(as_table([found]))
     if heavy is not None and len(heavy):
         detections = instead(detections, heavy)
     table = numbered(refined(frame, detections, found.good, plan, view))
@@ -224,14 +241,19 @@ def refined(
         fitted = occupied(fitted)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)
-    return _within(fitted, frame.shape)
+    return _within(first_columns(fitted), frame.shape)
+
+
+def first_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns that detection and refinement fill."""
+    return table[[name for name in _FIRST if name in table]]
 
 
 def _within(table: pd.DataFrame, shape: tuple[int, ...]) -> pd.DataFrame:
     """Drop columns whose fit ran to the border: their centres lie beyond it."""
     x, y = table["x_px"], table["y_px"]
     inside = (x > 0) & (x < shape[1] - 1) & (y > 0) & (y < shape[0] - 1)
-    return table[inside].reset_index(drop=True)
+    return table if inside.all() else table[inside].reset_index(drop=True)
 
 
 def numbered(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
-from atomscope.pipeline.frames import fitted_around, numbered
+from atomscope.pipeline.frames import by_frame, first_columns, fitted_around, joined, numbered
 from atomscope.pipeline.tails import without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
@@ -59,14 +59,13 @@ def reconciled(
     evidence = Evidence()
     if plan.naming is None or not plan.naming.joint or not view.lattice or view.faint:
         return atoms, lattices, evidence.to_dict()
-    weak_of = dict(list(weak.groupby("frame")))
+    weak_of = dict(by_frame(weak))
     tables: list[pd.DataFrame] = []
     fitted: dict[int, Lattice | None] = dict(lattices)
-    for frame, rows in atoms.groupby("frame", sort=True):
-        index = int(str(frame))
+    for index, rows in by_frame(atoms):
         candidates = weak_of.get(index, weak.iloc[:0])
         joint = reconcile(rows, candidates, lattices.get(index), image.frame_shape)
-        table, lattice = joint.atoms, lattices.get(index)
+        table, lattice = first_columns(joint.atoms), lattices.get(index)
         changed = pd.concat([joint.vetoed, joint.recalled])
         if lattice is not None and len(changed):
             table = _again(image, index, table, changed, lattice.spacing, plan, view)
@@ -82,7 +81,7 @@ def reconciled(
         tables.append(table)
     if not tables:
         return atoms, lattices, evidence.to_dict()
-    return pd.concat(tables, ignore_index=True), fitted, evidence.to_dict()
+    return joined(tables), fitted, evidence.to_dict()
 
 
 def _again(

@@ -98,9 +98,11 @@ def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float
     largest = max(abs(float(values.max())), abs(float(values.min())))
     if not spread > 1e-12 * largest:
         return 0.0, 0.0
-    around = np.partition(values, [(values.size - 1) // 2, values.size // 2])
-    median = [float(around[k]) for k in ((values.size - 1) // 2, values.size // 2)]
-    return 0.5 * sum(median), float(spread)
+    middles = [(values.size - 1) // 2, values.size // 2]
+    if values.base is not None:  # the image itself, which stays as it is
+        values = values.copy()
+    values.partition(middles)
+    return 0.5 * sum(float(values[k]) for k in middles), float(spread)
 
 
 def _fill(

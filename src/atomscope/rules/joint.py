@@ -58,9 +58,10 @@ def reconcile(
         return Joint(rows, none, none)
     xy = rows[["x_px", "y_px"]].to_numpy(float)
     out = _intruders(rows, xy, lattice)
-    back = _missed(rows[~out], weak, lattice, xy, shape)
-    back = pd.concat([back, _hidden(rows[~out], back, lattice, xy, shape)])
-    kept = rows[~out]
+    kept = rows[~out] if out.any() else rows
+    sites = empty_sites(lattice, xy, shape)
+    back = _missed(kept, weak, lattice, sites)
+    back = pd.concat([back, _hidden(kept, back, lattice, sites)])
     number = int(rows["atom"].max()) + 1
     back = back.assign(atom=np.arange(number, number + len(back)))
     atoms = pd.concat([kept, back], ignore_index=True) if len(back) else kept.reset_index(drop=True)
@@ -90,9 +91,8 @@ def _weaker(i: int, j: int, lattice: Lattice, p: Floats, bright: Floats) -> int:
 
 
 def _missed(
-    rows: pd.DataFrame, weak: pd.DataFrame, lattice: Lattice, xy: Floats, shape: tuple[int, int]
+    rows: pd.DataFrame, weak: pd.DataFrame, lattice: Lattice, sites: Floats
 ) -> pd.DataFrame:
-    sites = empty_sites(lattice, xy, shape)
     if len(sites) == 0 or len(weak) == 0:
         return rows.iloc[:0]
     places = weak[["x_px", "y_px"]].to_numpy(float)
@@ -105,7 +105,7 @@ def _missed(
 
 
 def _hidden(
-    rows: pd.DataFrame, back: pd.DataFrame, lattice: Lattice, xy: Floats, shape: tuple[int, int]
+    rows: pd.DataFrame, back: pd.DataFrame, lattice: Lattice, sites: Floats
 ) -> pd.DataFrame:
     """Sites beside a bright and broad atom: it may stand on top of theirs, as one with them.
 
@@ -117,7 +117,6 @@ def _hidden(
     broad = (width > _BROAD * np.nanmedian(width)) & (
         bright > _BRIGHT * np.nanmedian(_signal(rows))
     )
-    sites = empty_sites(lattice, xy, shape)
     if not broad.any() or len(sites) == 0:
         return rows.iloc[:0]
     own = rows[["x_px", "y_px"]].to_numpy(float)
@@ -126,6 +125,7 @@ def _hidden(
     if len(taken):
         near &= cKDTree(taken).query(sites)[0] > _ON_SITE * lattice.spacing
     found = conform(pd.DataFrame(sites[near], columns=["x_px", "y_px"]))
+    found = found.reindex(columns=rows.columns)  # a table of few columns stays one
     p = posterior(np.full(len(found), _LEAST))
     return found.assign(frame=rows["frame"].iloc[0], p=p, flags="recalled")
 
@@ -160,7 +160,8 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
 
 def was_recalled(rows: pd.DataFrame) -> Bools:
     """Which atoms were brought back, by their flags, shape (N,)."""
-    return np.asarray(rows["flags"].astype(str).str.contains("recalled"), dtype=bool)
+    number, words = pd.factorize(rows["flags"])  # few words, many atoms
+    return np.array([*("recalled" in str(word) for word in words), False])[number]
 
 
 def _signal(rows: pd.DataFrame) -> Floats:
