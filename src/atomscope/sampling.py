@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
@@ -72,6 +74,7 @@ def to_sampled(xy: Floats, factor: float) -> Floats:
     return (xy + 0.5) * factor - 0.5
 
 
+@lru_cache(maxsize=8)  # parts of the same size are looked at one after the other
 def _weights(length: int, factor: float) -> sparse.csr_matrix:
     """Return the (new, old) matrix of triangle weights along one axis; every row sums to 1."""
     new = max(1, int(np.ceil(length * factor - 1e-9)))

@@ -124,15 +124,24 @@ def _candidates(sample: Floats, xy: Floats, tree: cKDTree, tol: float) -> Floats
     best = np.argsort(-pile[i, j], kind="stable")[: 2 * _MOST]
     peaks = np.stack([centre[i[best]], centre[j[best]]], axis=1)
     found: list[Floats] = []
-    heap = cKDTree(between, compact_nodes=False, balanced_tree=False)  # built faster, asked little
+    between = np.asfortranarray(between[np.argsort(between[:, 0])])
     for peak in peaks:
         vector = peak
         for _ in range(3):
-            members = heap.query_ball_point(vector, 0.5 * tol)
-            vector = between[members].mean(axis=0) if members else vector
+            members = _near(between, vector, 0.5 * tol)
+            vector = members.mean(axis=0) if len(members) else vector
         if all(np.hypot(*(vector - other)) > tol for other in found):
             found.append(vector)
-    return np.array(found[:_MOST]).reshape(-1, 2)
+        if len(found) == _MOST:
+            break
+    return np.array(found).reshape(-1, 2)
+
+
+def _near(points: Floats, place: Floats, reach: float) -> Floats:
+    """Those of some points, sorted by x, that are near a place, shape (M, 2)."""
+    strip = points[slice(*np.searchsorted(points[:, 0], [place[0] - reach, place[0] + reach]))]
+    away = strip - place
+    return strip[away[:, 0] ** 2 + away[:, 1] ** 2 <= reach**2]
 
 
 def _best_pair(
@@ -156,9 +165,7 @@ def _best_pair(
     i, j, area = i[wide], j[wide], area[wide]
     if len(i) == 0:
         return None
-    score = np.array(
-        [_enough(met[a] + met[b], asked[a] + asked[b]).mean() for a, b in zip(i, j, strict=True)]
-    )
+    score = _enough(met[i] + met[j], asked[i] + asked[j]).mean(axis=1)
     # A cell that two grains happen to share is larger and fits more points; its size speaks
     # against it.
     best = int(np.argmax(score / np.sqrt(area)))
