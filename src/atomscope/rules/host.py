@@ -34,6 +34,8 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
     if host is not None:
         return load(host)
     best: tuple[float, bool, Book | None] = (0.0, False, None)
+    if not (table[["species", "label"]] != "").to_numpy().any():
+        return None
     for name in names():
         book = load(name)
         if not book.columns:
@@ -68,7 +70,8 @@ def words_of(table: pd.DataFrame, book: Book) -> Ints:
         role: commonest(species[np.isin(species, words)]) for role, words in book.columns.items()
     }
     meant = {name: played.get(word) or word for name, word in book.labels.items()}
-    words = np.array([meant.get(str(word), "") for word in label], dtype=object)
+    number, given = pd.factorize(label)  # few words, many atoms
+    words = np.array([*(meant.get(str(word), "") for word in given), ""], dtype=object)[number]
     return np.where(species != "", species, words).astype(object)
 
 
