@@ -185,22 +185,10 @@ def simulate(
     multislice
         Simulate noise-free frames with abTEM (needs the extra 'simulate').
     """
-    from atomscope.apps.run import progress_bar
-    from atomscope.apps.simulate import report
-    from atomscope.apps.simulate import simulate as write
+    from atomscope.apps.simulate import simulate_with_a_bar
 
-    with progress_bar(out.name) as progress:
-        write(
-            recipe,
-            out,
-            count=count,
-            size=size,
-            seed=seed,
-            shard=shard,
-            multislice=multislice,
-            progress=progress,
-        )
-    print(report(out))
+    options = {"count": count, "size": size, "seed": seed, "shard": shard}
+    simulate_with_a_bar(recipe, out, **options, multislice=multislice)
     return 0
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import LazyLoader, find_spec, module_from_spec
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomscope.apps.imports import import_all
+from atomscope.apps.progress import progress_bar
 from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from atomscope.pipeline import Progress, Result
+    from atomscope.pipeline import Result
     from atomscope.recipe import Recipe
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -65,7 +64,7 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
             "graphene-si"
         )
     _check(options)
-    _import_all()
+    import_all()
     plan = _plan(options)
     made = _make(options.out)
     folders = _folders(inputs, options.out)
@@ -85,33 +84,6 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     if all(code == 0 for code in codes):
         return 0
     return 4 if 0 in codes else max(codes)
-
-
-def _import_all() -> None:
-    """Import what every analysis needs, and look for no garbage among it: that takes 0.2 s."""
-    if "atomscope.pipeline" in sys.modules:
-        return
-    gc.disable()
-    try:
-        for unused in ("numpy.f2py", "numpy.testing"):  # scipy asks for all that numpy has
-            _import_when_used(unused)
-        import atomscope.pipeline  # noqa: F401
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
-def _import_when_used(name: str) -> None:
-    """Put off the import of a module until something in it is asked for."""
-    package, _, own = name.rpartition(".")
-    spec = find_spec(name)
-    if name in sys.modules or spec is None or spec.loader is None:
-        return
-    spec.loader = LazyLoader(spec.loader)
-    module = module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    setattr(sys.modules[package], own, module)
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
@@ -297,17 +269,3 @@ def _folders(inputs: list[Path], out: Path) -> list[Path]:
         names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         folders.append(next(out / name for name in names if out / name not in folders))
     return folders
-
-
-@contextmanager
-def progress_bar(label: str) -> Iterator[Progress | None]:
-    """A bar on standard error while it is a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

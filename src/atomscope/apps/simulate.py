@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atomscope.apps.progress import progress_bar
 from atomscope.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ def simulate(
         plan, draw = _world_set(found, count, found.size if size is None else size, seed, shard)
     write_set(Path(out), plan, draw, progress)
     return Path(out)
+
+
+def simulate_with_a_bar(recipe: str, out: Path, **options: Any) -> None:
+    """Do what `simulate` does with the same options, show how far it is, say what came out."""
+    with progress_bar(out.name) as progress:
+        simulate(recipe, out, **options, progress=progress)
+    print(report(out))
 
 
 def _world_set(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
 from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
-from atomscope.models.store import load
+from atomscope.models.store import Model, load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
-from atomscope.pipeline.discovered import discovered
+from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
-from atomscope.pipeline.material import known_material, measured
+from atomscope.pipeline.material import Known, known_material, measured
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
@@ -96,24 +97,12 @@ def analyze(
     with clock.stage("lattice"):
         atoms, lattices = _lattices(atoms, image, plan)
         atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
-    remarks, hosts = tuple[str, ...](), tuple[str, ...]()
-    if axes:
-        crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
-        image, hosts = image.with_pixel_size(size), crystal.elements
-        if not (plan.identify and plan.identify.elements):
-            plan = plan.with_elements(hosts + crystal.single)
+    image, plan, hosts, remarks = _of_material(image, plan, axes, lattices)
     atoms = in_angstrom(conform(atoms), image.pixel_size)
-    atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
-    with clock.stage("identify", ran=plan.identify is not None):
-        hosts = hosts or species_of(classes, atoms)
-        atoms, species, doubts = _identified(atoms, lattices, image, plan, hosts)
-        atoms = told(classes, atoms)
-    if plan.detect.periodic:
-        defects = with_vacancies(defects, image, atoms, lattices)
-    with clock.stage("name"):
-        atoms, defects, chemistry, lines = named(image, atoms, defects, lattices, plan)
+    chemistry = _chemistry(image, atoms, lattices, plan, detector, view, hosts, clock)
+    defects = chemistry.defects
     with clock.stage("classify", ran=bool(chain.steps)):
-        links = chained(atoms, defects, chain, material)
+        links = chained(chemistry.atoms, defects, chain, material)
     with clock.stage("track"):
         movie = followed(image, links.atoms, defects, lattices, plan)
     with clock.stage("know"):
@@ -122,21 +111,22 @@ def analyze(
         complete(atoms)
     with clock.stage("measure", ran=plan.measure is not None):
         measures = measured_structures(image, movie.atoms, defects, movie.tracks, plan)
-    with clock.stage("discover", ran=plan.discover is not None):
-        new = discovered(image, movie.atoms, defects, lattices, plan)
+    chosen = searchable(movie.atoms, lattices, plan)
+    with clock.stage("discover", ran=bool(chosen)):
+        new = discovered(image, movie.atoms, defects, chosen)
     quality, judged = judge(image, atoms, view)
-    doubts = (*faintness(image, view), *doubts, *lines)
-    doubts = (*doubts, *links.warnings, *movie.warnings, *new.warnings)
+    lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
+    lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
     card = run_card(source, image, plan, detector, view) | {
-        "zoo": zoo,
-        "species": species,
-        "defects": chemistry | evidence,
+        "zoo": chemistry.zoo,
+        "species": chemistry.species,
+        "defects": chemistry.named | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
         **new.facts,
         "verdict": verdict.to_dict(),
         "seconds": clock.seconds,
-        "warnings": [*image.warnings, *remarks, *judged, *warned(verdict), *doubts],
+        "warnings": lines,
     }
     tables = (atoms, defects, movie.tracks, movie.events, links.steps)
     return Result(image, *tables, measures, quality, card, new.discoveries)
@@ -169,6 +159,53 @@ def _lattices(atoms: pd.DataFrame, image: Image, plan: Recipe) -> tuple[pd.DataF
         atoms = on_sites(conform(atoms), lattices, image.frame_shape)
         lattices = fit_lattices(atoms)
     return atoms, lattices
+
+
+def _of_material(
+    image: Image, plan: Recipe, axes: tuple[Known, ...], lattices: Lattices
+) -> tuple[Image, Recipe, tuple[str, ...], tuple[str, ...]]:
+    """Image and plan with what a known material tells, its columns, and lines for the user."""
+    if not axes:
+        return image, plan, (), ()
+    crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
+    if not (plan.identify and plan.identify.elements):
+        plan = plan.with_elements(crystal.elements + crystal.single)
+    return image.with_pixel_size(size), plan, crystal.elements, remarks
+
+
+@dataclass(frozen=True)
+class _Chemistry:
+    """Atoms with labels, species and defects; what the run card says of these; warnings."""
+
+    atoms: pd.DataFrame
+    defects: pd.DataFrame
+    zoo: dict[str, Any]
+    species: dict[str, Any]
+    named: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def _chemistry(
+    image: Image,
+    atoms: pd.DataFrame,
+    lattices: Lattices,
+    plan: Recipe,
+    detector: Model,
+    view: View,
+    hosts: tuple[str, ...],
+    clock: Clock,
+) -> _Chemistry:
+    """Say what each atom is, and what deviates from the host."""
+    atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
+    with clock.stage("identify", ran=plan.identify is not None):
+        hosts = hosts or species_of(classes, atoms)
+        atoms, species, doubts = _identified(atoms, lattices, image, plan, hosts)
+        atoms = told(classes, atoms)
+    if plan.detect.periodic:
+        defects = with_vacancies(defects, image, atoms, lattices)
+    with clock.stage("name"):
+        atoms, defects, facts, lines = named(image, atoms, defects, lattices, plan)
+    return _Chemistry(atoms, defects, zoo, species, facts, (*doubts, *lines))
 
 
 def _identified(

@@ -29,25 +29,25 @@ class Discovered:
     warnings: tuple[str, ...] = ()
 
 
-def discovered(
-    image: Image,
-    atoms: pd.DataFrame,
-    defects: pd.DataFrame,
-    lattices: Lattices,
-    plan: Recipe,
-) -> Discovered:
-    """Look for recurring configurations, where there is a lattice and not too much to look at."""
-    if plan.discover is None:
-        return Discovered()
+def searchable(atoms: pd.DataFrame, lattices: Lattices, plan: Recipe) -> list[int]:
+    """Return the frames to look at: those with a lattice, where there is not too much to see."""
     frames = [frame for frame, lattice in sorted(lattices.items()) if lattice is not None]
-    counts = atoms["frame"].value_counts()
-    if not frames or int(counts.reindex(frames).fillna(0).min()) > MOST:
+    counts = atoms["frame"].value_counts().reindex(frames).fillna(0)
+    if plan.discover is None or not frames or int(counts.min()) > MOST:
+        return []
+    most = max(1, int(MOST / max(float(counts.mean()), 1.0)))
+    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
+    return [frames[i] for i in picked]
+
+
+def discovered(
+    image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, chosen: list[int]
+) -> Discovered:
+    """Look for configurations that recur in some frames."""
+    if not chosen:
         return Discovered()
     from atomscope.discover import discover
 
-    most = max(1, int(MOST / max(float(counts.reindex(frames).mean()), 1.0)))
-    picked = np.linspace(0, len(frames) - 1, min(most, len(frames))).round().astype(int)
-    chosen = [frames[i] for i in picked]
     here, named = (table[table["frame"].isin(chosen)] for table in (atoms, defects))
     try:
         found = discover(here, named, pixel_size=image.pixel_size)
