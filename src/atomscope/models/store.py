@@ -96,6 +96,7 @@ class ColumnClass(BaseModel):
         name: What it is called, for example 'chalcogen pair'.
         species: Formula, for example 'S2'; empty where the class does not say it.
         vacant: True for sites of the lattice where nothing is.
+        share: Of the sites of the world that calibrated the classes; 0 while unknown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -103,6 +104,7 @@ class ColumnClass(BaseModel):
     name: str
     species: str = ""
     vacant: bool = False
+    share: float = 0.0
 
 
 class Card(BaseModel):

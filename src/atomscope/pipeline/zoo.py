@@ -10,7 +10,7 @@ import pandas as pd
 
 from atomscope.columns import DEFECTS, conform
 from atomscope.detect.choose import View
-from atomscope.detect.label import Labels, label_frame
+from atomscope.detect.label import Labels, judged_together, labels_at, sites_in
 from atomscope.models.store import ColumnClass, Model, load, names
 from atomscope.pipeline.frames import in_angstrom
 from atomscope.recipe import Recipe
@@ -148,11 +148,11 @@ def label_all(
     image: Image, atoms: pd.DataFrame, model: Model, view: View
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the table with label and label_p filled, and the table of empty sites."""
+    frames = [sites_in(image.frame(index), model, view) for index in range(image.n_frames)]
     tables, empty = [], []
-    for index in range(image.n_frames):
+    for index, sites in enumerate(judged_together(frames, model.card.classes)):
         rows = atoms[atoms["frame"] == index]
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
-        found = label_frame(image.frame(index), model, view, xy)
+        found = labels_at(rows[["x_px", "y_px"]].to_numpy(float), sites, model, view)
         tables.append(_labelled(rows, found, model))
         empty.append(_vacancies(index, found, model, image.pixel_size))
     return pd.concat(tables, ignore_index=True), pd.concat(empty, ignore_index=True)
