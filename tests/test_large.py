@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from atomscope.columns import ATOMS, conform, empty
 from atomscope.detect import prepare
-from atomscope.detect.prepare import Shown, fill, whole_frame
+from atomscope.detect.prepare import Shown, fill, usable, whole_frame
 from atomscope.knowing import local
 from atomscope.lattice import empty_sites, fit_lattice, grow
 from atomscope.models.normalise import normalise
@@ -16,6 +18,7 @@ from atomscope.refine import refine
 from atomscope.refine.start import Start
 from atomscope.refine.tiles import cut
 from atomscope.sampling import Resampling, resample
+from atomscope.types import Image
 
 
 @pytest.fixture
@@ -66,6 +69,44 @@ def test_bad_pixels_are_filled_the_same_band_by_band(
     assert np.array_equal(parts[good], frame[good])
     # a pixel as near to two good ones may take either
     assert np.mean(parts == whole) > 0.98
+
+
+@pytest.mark.parametrize("mode", ["r", "r+", "c"])
+def test_a_mapped_file_gives_the_same_frame_each_time(
+    frame: np.ndarray, mode: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "frame.npy", frame)
+    data = np.load(tmp_path / "frame.npy", mmap_mode=mode)  # type: ignore[arg-type]
+    if mode == "c":  # what was written into memory alone is not lost
+        data[3, 4] = frame[3, 4] = -7.0
+    image = Image(data)
+    for _ in range(3):
+        assert np.array_equal(image.frame(0), frame)
+
+
+def test_a_mask_is_made_once_for_the_same_values(
+    frame: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    monkeypatch.setattr(prepare, "_SEEN", {})
+    monkeypatch.setattr(prepare, "_usable", lambda f: made.append(f) or np.isfinite(f))
+    frame[20, 30] = np.nan
+    assert not usable(frame)[20, 30]
+    assert not usable(frame.copy())[20, 30]
+    assert len(made) == 1
+    frame[20, 30] = 5.0  # another frame in the same place
+    assert usable(frame).all()
+    assert usable(frame.astype(float)).all()
+    assert len(made) == 3
+    assert usable(frame[::-1].T).shape == frame.T.shape
+
+
+def test_rows_of_a_filled_frame_are_those_of_the_whole(frame: np.ndarray) -> None:
+    good = np.random.default_rng(2).random(frame.shape) < 0.9
+    whole = np.where(good, frame, np.median(frame[good]))
+    filled = local.Filled(frame, good)
+    assert filled.shape == frame.shape
+    assert np.array_equal(filled[17:60], whole[17:60])
 
 
 def test_atoms_are_compared_with_the_frame_the_same_band_by_band(
