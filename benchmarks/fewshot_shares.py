@@ -1,7 +1,7 @@
 """How much the shares of classes, and neighbours, may count, on simulated designs held apart.
 
     python benchmarks/fewshot_shares.py [--designs 30] [--kept 0.2] [--clean | --rings]
-        [--neighbours]
+        [--neighbours | --next]
 
 Worlds of 2,200 to 4,000 columns of designs that training never drew, with so large a part of their
 vacancies and foreign atoms kept. A class is a site with what stands there; 1, 5, 20 examples of
@@ -9,7 +9,8 @@ each are drawn in one world, all columns of another of the same design and gamma
 Macro-F1, that of the classes with less than one column in a hundred, cross-entropy, and expected
 calibration error, means over designs and two draws. --clean: jitter and noise in brightness alone.
 --rings: sheets of three-fold atoms with rebuilt rings, whose classes are defects, by the rings of
-all atoms that belong to one. --neighbours: exponents of what neighbours say instead of shares.
+all atoms that belong to one. --neighbours, --next: exponents of what the nearest say, and of what
+the next nearest do by the examples, instead of those of shares.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from atomscope.classify import classifier, shares
+from atomscope.classify import beside, classifier, shares
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import Embedded, embed, embedder
 from atomscope.train import environments
@@ -31,7 +32,11 @@ from atomscope.train.rebuilt import rebuilt
 from atomscope.train.views import seen
 
 SEEDS = 33_000_000  # on from here; clean ones from a million later on, sheets from two
-EXPONENTS = {"TRUST": (1.0, 0.85, 0.7, 0.5, 0.0), "BESIDE": (0.0, 0.3, 0.5, 0.7, 1.0)}
+EXPONENTS = {
+    "TRUST": (1.0, 0.85, 0.7, 0.5, 0.0),
+    "BESIDE": (0.0, 0.3, 0.5, 0.7, 1.0),
+    "NEXT": (0.0, 0.3, 0.6, 0.8, 1.0),
+}
 SHOTS, DRAWS = (1, 5, 20), 2
 STATES = 13  # factor between the parts of a label, see `environments`
 World = environments.World
@@ -129,17 +134,29 @@ def asked(
         return None
     rows = [rng.permutation(np.flatnonzero(label == c)) for c in common]
     rows = [r[: min(shots, max(1, 2 * len(r) // 3))] for r in rows]
-    kind = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-    shown, inside = taught.values[np.concatenate(rows)], np.flatnonzero(np.isin(other, common))
+    kind, chosen = np.repeat(np.arange(len(rows)), [len(r) for r in rows]), np.concatenate(rows)
+    shown = taught.values[chosen]
     white = whitening(shown, kind, embedder().scatter)
-    found = log_likelihood(told.values[inside] @ white, shown @ white, kind, len(common))
-    p = classifier.probabilities(found, (), classifier.calibration())
-    near = told.near_among(inside) if what == "BESIDE" else None
-    truth = np.searchsorted(common, other[inside])
+
+    def said(seen: Embedded, which: np.ndarray) -> np.ndarray:
+        found = log_likelihood(seen.values[which] @ white, shown @ white, kind, len(common))
+        return classifier.probabilities(found, (), classifier.calibration())
+
+    inside, truth = np.flatnonzero(np.isin(other, common)), other[np.isin(other, common)]
+    p, around, lift = said(told, inside), None, None
+    if what != "TRUST":
+        around = told.around_among(inside)
+    if what == "NEXT":
+        whole = np.flatnonzero(taught.whole)
+        every = np.full((len(label), len(common) + 1), np.nan)
+        every[whole] = beside.with_neighbours(said(taught, whole), taught.around_among(whole))
+        lift = beside.beside_examples(every, taught.around, chosen, kind)
     made = {}
     for exponent in EXPONENTS[what]:
-        setattr(shares, what, exponent)
-        made[exponent] = scores(shares.with_neighbours(p, near), truth)
+        for part in (shares, beside):
+            setattr(part, what, exponent)
+        found = beside.with_neighbours(p, around, None, lift)
+        made[exponent] = scores(found, np.searchsorted(common, truth))
     return made
 
 
@@ -150,10 +167,11 @@ def main() -> None:
     parser.add_argument("--clean", action="store_true")
     parser.add_argument("--rings", action="store_true")
     parser.add_argument("--neighbours", action="store_true")
+    parser.add_argument("--next", action="store_true")
     given = parser.parse_args()
     sparse(given.kept)
     environments.SIDE = 16.0 if given.rings else 30.0 if given.clean else 22.0
-    what = "BESIDE" if given.neighbours else "TRUST"
+    what = "NEXT" if given.next else "BESIDE" if given.neighbours else "TRUST"
     seed, done, rows = SEEDS + 1_000_000 * (given.clean + 2 * given.rings), 0, []
     while done < given.designs:
         pair = trial(seed, given)

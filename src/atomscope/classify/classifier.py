@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from atomscope.classify.adapt import Change, change_of, misfit_of
+from atomscope.classify.beside import with_neighbours
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
 from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
-from atomscope.classify.shares import with_neighbours, with_shares
+from atomscope.classify.shares import with_shares
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
@@ -73,12 +74,15 @@ class Classifier:
         card: Labels, thresholds, and the network that it was taught with.
         values: (n, D) embeddings of the examples.
         kind: (n,) number of the label of each example.
+        shown: (C + 1, C + 1) by how much labels, and none of them, stood next to each other oftener
+            than by chance where it was taught; None where that is not known.
         net: That embeds: the one of the package, or one of its own.
     """
 
     card: Card
     values: Floats
     kind: NDArray[np.intp]
+    shown: Floats | None = None
     net: Embedder = field(default_factory=embedder)
 
     @property
@@ -92,6 +96,11 @@ class Classifier:
         classes = len(self.card.labels)
         found = log_likelihood(values @ white, self.values @ white, self.kind, classes)
         return probabilities(found, self.card.labels, self.card.calibration)
+
+    def answers(self, seen: Embedded, rows: NDArray[np.intp]) -> Floats:
+        """Probabilities (N, C + 1) of some rows that also know what stands beside what there."""
+        p = self.probabilities(seen.values[rows])
+        return with_neighbours(p, seen.around_among(rows), None, self.shown)
 
     def see(self, table: pd.DataFrame) -> Embedded:
         """Embed the atoms of a table, or what else was taught, as `objects` gives them."""
@@ -146,7 +155,10 @@ class Classifier:
 
     def _write(self, path: Path) -> None:
         with path.open("wb") as file:
-            np.savez(file, values=self.values, kind=self.kind)
+            if self.shown is None:
+                np.savez(file, values=self.values, kind=self.kind)
+            else:
+                np.savez(file, values=self.values, kind=self.kind, shown=self.shown)
 
 
 def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Calibration) -> Floats:
@@ -190,6 +202,7 @@ def load(folder: str | Path) -> Classifier:
         card = Card.model_validate(raw)
         with np.load(folder / "examples.npz", allow_pickle=False) as file:
             values, kind = file["values"].astype(float), file["kind"].astype(np.intp)
+            shown = file["shown"].astype(float) if "shown" in file else None
     except (OSError, ValueError, KeyError, yaml.YAMLError, ValidationError) as error:
         if isinstance(error, UsageError):
             raise
@@ -204,7 +217,10 @@ def load(folder: str | Path) -> Classifier:
     fits = values.shape == (len(kind), len(net.scatter)) and np.isfinite(values).all()
     if not (fits and len(kind) and kind.min() >= 0 and kind.max() < len(card.labels)):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    return Classifier(card, values, kind, net)
+    classes = len(set(card.labels) - {NONE}) + 1
+    if shown is not None and (shown.shape != (classes, classes) or not (shown > 0).all()):
+        raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
+    return Classifier(card, values, kind, shown, net)
 
 
 def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
@@ -223,7 +239,7 @@ def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:
     p = np.full(len(table), np.nan)
     rows = np.flatnonzero(seen.whole)
     if len(rows):
-        found = with_neighbours(classifier.probabilities(seen.values[rows]), seen.near_among(rows))
+        found = classifier.answers(seen, rows)
         best = found.argmax(axis=1)
         names = np.array([*classifier.labels, ""], dtype=object)
         structure[rows], p[rows] = names[best], found[np.arange(len(rows)), best]

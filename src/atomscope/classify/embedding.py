@@ -15,18 +15,18 @@ import yaml
 from numpy.typing import NDArray
 
 from atomscope.classify.adapt import SAME, Change
+from atomscope.classify.beside import Around
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.models.blocks import MANY, cores, in_threads
 from atomscope.models.store import ZOO, open_session
-from atomscope.models.surroundings import surroundings
+from atomscope.models.surroundings import NEIGHBOURS, surroundings
 
 Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
 LARGEST = 1e-3  # what another runtime may give away from the stored output
 PART = 4096  # atoms that are embedded at a time
-BESIDE = 1.35  # local spacings: atoms nearer stand beside each other
-MOST = 6  # of them
+NEAR, NEXT = 1.35, 1.95  # local spacings: within these are the nearest, and the next nearest
 CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
 
 
@@ -147,22 +147,18 @@ class Embedded:
         values: (N, D); NaN where a position is missing.
         whole: (N,) whether the surroundings lie within the table; at its rim they are cut.
         spacing: (N,) local spacing in px.
-        near: (N, K) rows of the atoms beside each, -1 where there are fewer; None where rows are
+        around: Of the nearest twelve, the rows of those that stand beside each; None where rows are
             no atoms.
     """
 
     values: Floats
     whole: NDArray[np.bool_]
     spacing: Floats
-    near: NDArray[np.int64] | None = None
+    around: Around | None = None
 
-    def near_among(self, rows: NDArray[np.intp]) -> NDArray[np.int64] | None:
+    def around_among(self, rows: NDArray[np.intp]) -> Around | None:
         """Return the same for some rows, by their numbers among these."""
-        if self.near is None:
-            return None
-        number = np.full(len(self.near) + 1, -1)  # the last is that of none
-        number[rows] = np.arange(len(rows))
-        return np.asarray(number[self.near[rows]])
+        return None if self.around is None else self.around.among(rows)
 
 
 def frames_of(table: pd.DataFrame) -> list[NDArray[np.intp]]:
@@ -191,14 +187,16 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
-    near = np.full((len(xy), MOST), -1)
+    near, after = np.full((2, len(xy), NEIGHBOURS), -1, np.int32)
     for rows in frames_of(table):
         seen = surroundings(*change(xy[rows], light[rows]))
         values[rows] = net.run_parts(xy[rows], seen.inputs())
         spacing[rows] = seen.spacing
-        beside = (seen.weight[:, :MOST] > 0) & (seen.edge[:, :MOST, 0] < BESIDE)
-        near[rows] = np.where(beside, rows[seen.index[:, :MOST]], -1)
+        apart, other = seen.edge[..., 0], seen.index != np.arange(len(rows))[:, None]
+        number = rows[seen.index]
+        near[rows] = np.where(other & (apart < NEAR), number, -1)
+        after[rows] = np.where(other & (apart >= NEAR) & (apart < NEXT), number, -1)
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
         inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
         whole[rows] = inside > CUT * seen.spacing
-    return Embedded(values, whole, spacing, near)
+    return Embedded(values, whole, spacing, Around(near, after))

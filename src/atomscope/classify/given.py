@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.classify.beside import with_neighbours
 from atomscope.classify.classifier import Classifier, load
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
-from atomscope.classify.shares import with_neighbours, with_shares
+from atomscope.classify.shares import with_shares
 from atomscope.errors import UsageError
 
 Floats = NDArray[np.float64]
@@ -121,7 +122,7 @@ def by_examples(
             said[rows] = classifier.posterior(values, mine, host)
         else:
             said[rows] = with_neighbours(
-                classifier.probabilities(values), seen.near_among(rows), mine
+                classifier.probabilities(values), seen.around_among(rows), mine, classifier.shown
             )
     return said
 

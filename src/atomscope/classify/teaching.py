@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from atomscope.classify.beside import Around, beside_examples
 from atomscope.classify.classifier import (
     FORMAT,
     Calibration,
@@ -16,7 +18,7 @@ from atomscope.classify.classifier import (
     probabilities,
 )
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
-from atomscope.classify.embedding import Embedder, embed, embedder
+from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
 from atomscope.classify.examples import NONE, checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
@@ -88,7 +90,35 @@ def teach(
         threshold=_threshold(white, kind.astype(np.intp), names, numbers, level),
         calibration=numbers,
     )
-    return Classifier(card, values, kind.astype(np.intp), net)
+    made = Classifier(card, values, kind.astype(np.intp), net=net)
+    return replace(made, shown=_shown(made, seen, rows))
+
+
+def _shown(made: Classifier, seen: Sequence[Embedded], rows: Sequence[Ints]) -> Floats | None:
+    """What stood next to the examples, by what the classifier says of all that it was shown.
+
+    Args:
+        made: What the examples alone teach.
+        seen: Of each table.
+        rows: (n,) of each table: row of each example, -1 where it is in another one.
+    """
+    order = [label for label in made.card.labels if label != NONE]
+    number = [order.index(n) if n != NONE else len(order) for n in made.card.labels]
+    found, around, at, first = [], [], [], 0
+    for part, row in zip(seen, rows, strict=True):
+        if part.around is None:
+            return None
+        whole = np.flatnonzero(part.whole)
+        said = np.full((len(part.whole), len(order) + 1), np.nan)
+        if len(whole):
+            said[whole] = made.answers(part, whole)
+        found.append(said)
+        around.append(part.around.moved(first))
+        at.append(np.where(row >= 0, row + first, -1))
+        first += len(said)
+    every = np.max(at, axis=0)
+    kind = np.array(number)[made.kind]
+    return beside_examples(np.concatenate(found), Around.of(around), every, kind)
 
 
 def _threshold(
