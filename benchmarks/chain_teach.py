@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from atomscope.classify import teach
+from atomscope.classify import Classifier, teach
+from atomscope.classify.beside import Around, beside_examples
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.given import SHIPPED, Shipped
 from atomscope.recipe import NONE
@@ -104,7 +105,28 @@ def taught(name: str, shown: Sequence[Seen]) -> Shipped:
     images = [str(k) for k in range(len(tables))]
     made = teach(tables, pd.concat(examples), images=images, name=name)
     values = made.values.astype(np.float32)  # half the size on disk
-    return Shipped.of(replace(made, values=values))
+    return Shipped.of(replace(made, values=values, shown=stood(made, step, shown)))
+
+
+def stood(made: Classifier, step: Step, shown: Sequence[Seen]) -> np.ndarray:
+    """What stood next to what, by the truth of all columns that the step looks at."""
+    names = [label for label in made.card.labels if label != NONE]
+    number = {**{name: k for k, name in enumerate(names)}, NONE: len(names)}
+    found, around, kinds, first = [], [], [], 0
+    for table, seen in shown:
+        host = f"@{table.attrs['host']}" if step.chain == "tmd" else ""
+        words = [w + host for w in table[step.column]]
+        kind = np.array([number.get(w, -1) for w in words])
+        kind[~open_to(table, step.among)] = -1
+        one = np.eye(len(names) + 1)[kind]
+        one[kind < 0] = np.nan
+        found.append(one)
+        around.append(seen.around.moved(first))
+        kinds.append(kind)
+        first += len(kind)
+    kind = np.concatenate(kinds)
+    rows = np.flatnonzero(kind >= 0)
+    return beside_examples(np.concatenate(found), Around.of(around), rows, kind[rows])
 
 
 def with_temperature(made: Shipped, t: float) -> Shipped:
@@ -119,7 +141,8 @@ def loss(made: Shipped, step: Step, held: Sequence[Seen]) -> float:
     costs, labels = [], [*made.labels, NONE]
     for table, seen in held:
         rows = np.flatnonzero(open_to(table, step.among) & seen.whole)
-        p = made.posterior(seen.values[rows], np.ones(len(rows)))
+        around = seen.around_among(rows)
+        p = made.posterior(seen.values[rows], np.ones(len(rows)), None, around)
         truth = table[step.column].to_numpy()[rows]
         column = np.array([labels.index(word) for word in truth])
         costs.append(-np.log(p[np.arange(len(rows)), column].clip(1e-9)))

@@ -65,6 +65,8 @@ def with_neighbours(
     around: Around | None,
     weight: Floats | None = None,
     shown: Floats | None = None,
+    *,
+    nearest: bool = True,
 ) -> Floats:
     """Probabilities (N, C + 1) that also know which classes stand beside which.
 
@@ -84,6 +86,7 @@ def with_neighbours(
         around: Atoms around each; None: only the shares are known.
         weight: (N,) by how much each atom counts, 0 to 1; those below half tell nothing.
         shown: (C + 1, C + 1) as `beside_examples` gives it.
+        nearest: Whether the nearest are asked.
     """
     found, share = with_shares(p, weight)
     if around is None or not around.near.size:
@@ -94,8 +97,10 @@ def with_neighbours(
     count = np.sqrt((around.near >= 0).sum(axis=1).clip(1))[:, None]
     for _ in range(ROUNDS):
         kind, sure = found.argmax(axis=1), found.max(axis=1) > SURE
-        oftener = _oftener(kind, around.near, p.shape[1])
-        score = alone + BESIDE * _told(found, around.near, oftener) / count
+        score = alone
+        if nearest:
+            oftener = _oftener(kind, around.near, p.shape[1])
+            score = alone + BESIDE * _told(found, around.near, oftener) / count
         if shown is not None:
             certain = np.eye(p.shape[1])[kind]
             told = NEXT * _told(certain, around.without(~sure).next, shown)
@@ -146,12 +151,11 @@ def _told(found: Floats, around: Rows, oftener: Floats) -> Floats:
 
 
 def _within(score: Floats, told: Floats, rare: NDArray[np.bool_]) -> Floats:
-    """Add evidence to scores such that rare classes together stay as probable as they were."""
+    """Add evidence to the scores of rare classes; together they stay as probable as they were."""
     made = score.copy()
-    for group in (rare, ~rare):
-        if group.sum() > 1:
-            moved = score[:, group] + told[:, group]
-            made[:, group] = moved - _log_sum(moved) + _log_sum(score[:, group])
+    if rare.sum() > 1:
+        moved = score[:, rare] + told[:, rare]
+        made[:, rare] = moved - _log_sum(moved) + _log_sum(score[:, rare])
     return made
 
 

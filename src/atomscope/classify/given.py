@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.classify.beside import with_neighbours
+from atomscope.classify.beside import Around, with_neighbours
 from atomscope.classify.classifier import Classifier, load
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.examples import NONE
@@ -50,13 +50,16 @@ class Shipped(Classifier):
         """Embed a table as it is: the mean of several hosts says nothing of its gamma."""
         return embed(table)
 
-    def posterior(self, values: Floats, weight: Floats, host: str | None = None) -> Floats:
+    def posterior(
+        self, values: Floats, weight: Floats, host: str | None = None, around: Around | None = None
+    ) -> Floats:
         """Probabilities (N, L + 1) of the labels and, last, of none.
 
         Args:
             values: Embeddings (N, D).
             weight: (N,) probability that an atom belongs to those that are looked at.
             host: The one that is known.
+            around: Atoms around each: those next to it tell what `shown` knows of them.
         """
         p = self.probabilities(values)
         names = [label for label in self.card.labels if label != NONE]
@@ -66,6 +69,9 @@ class Shipped(Classifier):
             mine = [k for k, name in enumerate(names) if name.partition(AT)[2] == h] + [-1]
             found, share = with_shares(p[:, mine], weight)
             evidence.append(float(weight @ np.log((p[:, mine] @ share).clip(1e-300))))
+            if self.shown is not None:
+                shown = self.shown[np.ix_(mine, mine)]
+                found = with_neighbours(p[:, mine], around, weight, shown, nearest=False)
             part = np.zeros((len(p), len(words)))
             for k, column in enumerate(mine):
                 word = NONE if column == -1 else names[column].partition(AT)[0]
@@ -119,7 +125,7 @@ def by_examples(
     if len(rows):
         values, mine = seen.values[rows], np.nan_to_num(weight[rows])
         if isinstance(classifier, Shipped):
-            said[rows] = classifier.posterior(values, mine, host)
+            said[rows] = classifier.posterior(values, mine, host, seen.around_among(rows))
         else:
             said[rows] = with_neighbours(
                 classifier.probabilities(values), seen.around_among(rows), mine, classifier.shown
