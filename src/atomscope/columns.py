@@ -169,3 +169,22 @@ def _blank(dtype: str, rows: int) -> Any:
         return np.zeros(rows, dtype=bool)
     fill = np.nan if np.dtype(dtype).kind == "f" else 0
     return np.full(rows, fill, dtype=dtype)
+
+
+def by_frame(table: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
+    """Return numbers and rows of all frames, in order; a single frame is not copied."""
+    frames = table["frame"].unique()
+    if len(frames) == 1:
+        return [(int(frames[0]), table)]
+    return [(int(str(frame)), rows) for frame, rows in table.groupby("frame", sort=True)]
+
+
+def of_frame(table: pd.DataFrame, frame: int) -> pd.DataFrame:
+    """Return the rows of one frame; where all are, they are not copied."""
+    here = table["frame"].to_numpy() == frame
+    return table if here.all() else table[here]
+
+
+def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return tables one below the other; a single one is not copied."""
+    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)

@@ -32,7 +32,8 @@ def usable(frame: FloatArray) -> Mask:
     kept.
     """
     values = np.ascontiguousarray(frame)
-    key = (values.shape, values.dtype.str, hashlib.sha1(values.data, usedforsecurity=False).digest())
+    told = hashlib.sha1(values.data, usedforsecurity=False).digest()
+    key = (values.shape, values.dtype.str, told)
     good = _SEEN.get(key)
     if good is None:
         good = _SEEN[key] = _usable(values)

@@ -145,16 +145,18 @@ def write_extxyz(
     Raises:
         UsageError: The file cannot be written.
     """
+    from atomscope.columns import by_frame
+
     if "species" in atoms and not set(atoms["species"]) <= {"", *_symbols(atoms)}:
         atoms = atoms.assign(column=atoms["species"])
-    by_frame = {int(str(frame)): rows for frame, rows in atoms.groupby("frame")}
+    frames = dict(by_frame(atoms))
     names = [name for name in _XYZ_COLUMNS if name in atoms and not atoms[name].isna().all()]
-    total = max([n_frames or 1, *(frame + 1 for frame in by_frame)])
+    total = max([n_frames or 1, *(frame + 1 for frame in frames)])
 
     def fill(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
             for index in range(total):
-                rows = by_frame.get(index, atoms.iloc[:0])
+                rows = frames.get(index, atoms.iloc[:0])
                 file.writelines(_xyz_frame(rows, names, index, frame_shape, pixel_size))
 
     return write_whole(path, fill)

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import ATOMS
+from atomscope.columns import ATOMS, joined
 from atomscope.detect import as_table, find, least_p
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
@@ -60,19 +60,6 @@ def all_frames(
         if progress:
             progress(index + 1, image.n_frames)
     return joined(tables), joined(candidates)
-
-
-def joined(tables: list[pd.DataFrame]) -> pd.DataFrame:
-    """Tables one below the other; a single one is not copied: of a large frame it is 100 MB."""
-    return tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-
-
-def by_frame(atoms: pd.DataFrame) -> list[tuple[int, pd.DataFrame]]:
-    """Numbers and rows of all frames in order; a single frame is not copied."""
-    frames = atoms["frame"].unique()
-    if len(frames) == 1:
-        return [(int(frames[0]), atoms)]
-    return [(int(str(frame)), rows) for frame, rows in atoms.groupby("frame", sort=True)]
 
 
 @dataclass(frozen=True)

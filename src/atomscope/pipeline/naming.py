@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, by_frame, conform, joined
 from atomscope.detect.choose import View
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
-from atomscope.pipeline.frames import by_frame, first_columns, fitted_around, joined, numbered
+from atomscope.pipeline.frames import first_columns, fitted_around, numbered
 from atomscope.pipeline.tails import without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects

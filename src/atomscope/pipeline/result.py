@@ -87,6 +87,7 @@ class Result:
         was discovered discoveries.csv and cells, and of a movie tracks.csv and events.csv. Every
         file is written whole or not at all; atoms.csv comes first, run.json last.
         """
+        from atomscope.columns import of_frame
         from atomscope.io.write import write_extxyz, write_json, write_table
         from atomscope.plot import network, overlay, view_of
         from atomscope.report import write_report
@@ -109,7 +110,7 @@ class Result:
         count = self.image.n_frames
         write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
         curve = self.card["model"]["reliability"]
-        first = self.atoms[self.atoms["frame"] == 0]
+        first = of_frame(self.atoms, 0)
         host = self.card["defects"].get("host")
         overlay(
             view_of(self.image, 0),

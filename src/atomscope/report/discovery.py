@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from atomscope.report.gallery import Pose, cut_out, mean_of
-from atomscope.report.motifs import PIXELS, levelled
-from atomscope.report.pictures import data_uri
+from atomscope.report.motifs import PIXELS
+from atomscope.report.pictures import Levelled, data_uri
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -102,10 +102,10 @@ def _pictures(
     views = [(frame, k, pose) for k, one in enumerate(averages) for frame, pose in _poses(one)]
     sums = np.zeros((len(averages), 2, PIXELS, PIXELS))
     read: int = -1
-    frame: FloatArray = np.zeros((0, 0))
+    frame = Levelled(np.zeros((0, 0)))
     for number, k, pose in sorted(views, key=lambda view: view[0]):
         if number != read:
-            read, frame = number, levelled(image.frame(number))
+            read, frame = number, Levelled(image.frame(number))
         sums[k] += cut_out(frame, pose, sides[k], PIXELS)
     return [mean_of([values], [weights]) for values, weights in sums]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.report.pictures import Levelled
 from atomscope.types import FloatArray
 
 _ROUNDS = 3  # of assignment and fit
@@ -166,7 +167,9 @@ def _fitted(view: View, reference: View, pose: Pose) -> tuple[FloatArray, FloatA
     return matrix, b.mean(axis=0) - matrix @ a.mean(axis=0)
 
 
-def cut_out(frame: FloatArray, pose: Pose, side: float, pixels: int) -> tuple[FloatArray, ...]:
+def cut_out(
+    frame: FloatArray | Levelled, pose: Pose, side: float, pixels: int
+) -> tuple[FloatArray, ...]:
     """Sample a square around the origin of the reference, by bilinear interpolation.
 
     Args:

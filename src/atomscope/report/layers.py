@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atomscope.columns import of_frame
 from atomscope.plot import KNOWN_COLOUR, UNNAMED_COLOUR, Network, circles, network, ring_colour
 from atomscope.report.viewer import Drawn, word_codes
 from atomscope.types import Image
@@ -89,11 +90,11 @@ def _of_frames(
     import pandas as pd
 
     placed = defects[np.isfinite(defects[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
-    number, of_atom = placed["frame"].to_numpy(), atoms["frame"].to_numpy()
+    number = placed["frame"].to_numpy()
     parts = []
     for frame in frames:
         here = placed[number == frame].head(MAX_DEFECTS // len(frames))
-        radius = circles(here, atoms[of_atom == frame])[:, 2] if len(here) else np.zeros(0)
+        radius = circles(here, of_frame(atoms, frame))[:, 2] if len(here) else np.zeros(0)
         parts.append(here.assign(radius=radius))
     return pd.concat(parts), _starts([len(part) for part in parts])
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import by_frame
 from atomscope.plot import median_spacing, network
 from atomscope.plot.network import members
 from atomscope.report.gallery import (
@@ -24,7 +25,7 @@ from atomscope.report.gallery import (
     mean_of,
     spacing_of,
 )
-from atomscope.report.pictures import data_uri
+from atomscope.report.pictures import Levelled, data_uri
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
     chosen = {str(name): _spread(defects[defects["name"] == name]) for name in
               counts.index[:MAX_KINDS]}  # fmt: skip
     wanted = {int(frame) for rows in chosen.values() for frame in rows["frame"]}
-    groups = atoms[atoms["frame"].isin(wanted)].groupby("frame")
-    frames = {int(str(frame)): _frame(rows) for frame, rows in groups}
+    frames = {frame: _frame(rows) for frame, rows in by_frame(atoms) if frame in wanted}
     classes = {name: _class_of(rows, frames, image, host) for name, rows in chosen.items()}
     found = {name: one for name, one in classes.items() if one is not None}
     pictures = _pictures(image, found)
@@ -218,24 +218,14 @@ def _pictures(image: Image, classes: Mapping[str, _Class]) -> dict[str, FloatArr
     ]
     sums = {name: [np.zeros((PIXELS, PIXELS)), np.zeros((PIXELS, PIXELS))] for name in classes}
     read: int = -1
-    frame: FloatArray = np.zeros((0, 0))
+    frame = Levelled(np.zeros((0, 0)))
     for number, name, pose in sorted(views, key=lambda view: view[0]):
         if number != read:
-            read, frame = number, levelled(image.frame(number))
+            read, frame = number, Levelled(image.frame(number))
         values, weights = cut_out(frame, pose, classes[name].side, PIXELS)
         sums[name][0] += values
         sums[name][1] += weights
     return {name: mean_of([values], [weights]) for name, (values, weights) in sums.items()}
-
-
-def levelled(frame: FloatArray) -> FloatArray:
-    """A frame in units of its own contrast, so that drifts of the dose do not weigh."""
-    sample = frame.ravel()[:: max(1, frame.size // 200_000)]
-    sample = sample[np.isfinite(sample)]
-    if len(sample) == 0:
-        return frame
-    low, middle, high = np.percentile(sample, [1, 50, 99])
-    return np.asarray((frame.astype(np.float64) - middle) / ((high - low) or 1.0))
 
 
 def _lines(one: _Class, pixel_size: float | None) -> tuple[Line, ...]:

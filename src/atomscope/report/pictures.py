@@ -82,3 +82,21 @@ def _encode(frame: FloatArray, lossless: bool) -> bytes:
     if lossless:
         return imageio.imwrite("<bytes>", grey(frame), extension=".png", compress_level=1)
     return imageio.imwrite("<bytes>", grey(frame), extension=".jpeg", quality=85)
+
+
+class Levelled:
+    """A frame in units of its own contrast, so that drifts of the dose do not weigh.
+
+    Parts are made when they are asked for: a large frame is not held twice.
+    """
+
+    def __init__(self, frame: FloatArray) -> None:
+        """Find level and unit of the values, shape (y, x), from a sample of them."""
+        sample = frame.ravel()[:: max(1, frame.size // 200_000)]
+        sample = sample[np.isfinite(sample)]
+        low, middle, high = np.percentile(sample, [1, 50, 99]) if len(sample) else (0.0, 0.0, 1.0)
+        self._frame, self._level, self._unit = frame, middle, (high - low) or 1.0
+
+    def __getitem__(self, part: tuple[slice, slice]) -> FloatArray:
+        """Return a part, shape (y, x)."""
+        return (self._frame[part].astype(np.float64) - self._level) / self._unit

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atomscope.columns import of_frame
 from atomscope.plot import Classes, median_spacing
 from atomscope.report.pictures import Pictures
 from atomscope.types import Image
@@ -49,8 +50,7 @@ def frames_that_fit(atoms: pd.DataFrame, n_frames: int, at_most: int) -> int:
 def choose_atoms(atoms: pd.DataFrame, frames: tuple[int, ...]) -> Drawn:
     """Take the atoms of the shown frames, a fair sample of a frame that has too many."""
     limit = MAX_ROWS // len(frames)
-    number = atoms["frame"].to_numpy()
-    whole = [atoms[number == index] for index in frames]
+    whole = [of_frame(atoms, index) for index in frames]
     parts = [_sample(rows, limit) for rows in whole]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).tolist()
     counts = [len(rows) for rows in whole]

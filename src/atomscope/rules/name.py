@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, by_frame, conform, joined
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
@@ -75,10 +75,10 @@ def name_defects(
     book = known or load(_ANY)
     species = words_of(table, book)
     tables, rows = [], []
-    for frame, here in table.groupby("frame", sort=True):
+    for frame, here in by_frame(table):
         part = here.reset_index(drop=True)
         lattice = (
-            lattices.get(int(str(frame)))
+            lattices.get(frame)
             if lattices is not None
             else _fitted(part, book, species[here.index.to_numpy()])
         )
@@ -91,11 +91,11 @@ def name_defects(
         rows.append(found)
     if not rows:
         why = "no host was recognised: name the species (elements), the material or the rules."
-        found = pd.concat(tables, ignore_index=True) if tables else table
+        found = joined(tables) if tables else table
         warnings = () if known else (why,)
         return NamedDefects(found, conform(pd.DataFrame(), DEFECTS), book.name, warnings)
     defects = conform(pd.concat(rows, ignore_index=True), DEFECTS)
-    done = pd.concat(tables, ignore_index=True)
+    done = joined(tables)
     share = _deviating(done, defects, book)
     doubt = (
         f"{share:.0%} of the atoms deviate from {book.name}: it may not be the host, or lie in "
