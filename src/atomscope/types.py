@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atomscope.errors import InputError, UsageError
 
 FloatArray = NDArray[np.floating[Any]]
+_BAND = 1024  # rows of a frame that are converted at a time
 Modality = Literal["unknown", "haadf", "adf", "abf", "bf", "tem", "stm"]
 
 
@@ -106,8 +107,10 @@ class Image:
         raw = np.asarray(self.data[index] if len(self.data.shape) == 3 else self.data[:])
         # float32 holds 16-bit counts exactly; wider types keep their digits.
         wide = raw.dtype.itemsize > (2 if raw.dtype.kind in "ui" else 4)
-        frame: FloatArray = raw.astype(np.float64 if wide else np.float32)
-        _let_go(self.data)
+        frame: FloatArray = np.empty(raw.shape, np.float64 if wide else np.float32)
+        for top in range(0, len(raw), _BAND):
+            frame[top : top + _BAND] = raw[top : top + _BAND]
+            _let_go(self.data)
         return frame
 
     def frames(self) -> Iterator[FloatArray]:
