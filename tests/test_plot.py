@@ -366,14 +366,18 @@ def test_lines_of_a_topograph_are_shown_at_one_height(rng: np.random.Generator) 
     np.testing.assert_array_equal(view_of(Image(tilted, modality="haadf"), 0), tilted)
 
 
-def test_colours_follow_species_where_known_else_probability() -> None:
+def test_colours_follow_what_was_taught_else_species_else_probability() -> None:
     xy = [(0, 0), (1, 1), (2, 2)]
     by_species = classify_colours(table(xy, species=["Si", "", "C"]))
     assert [by_species.labels[i] for i in by_species.index] == ["Si", "unknown", "C"]
     by_p = classify_colours(table(xy, p=[0.95, 0.7, 0.2]))
     assert [by_p.labels[i] for i in by_p.index] == ["p ≥ 0.9", "p 0.5–0.9", "p < 0.5"]
     assert classify_colours(table(xy, p=np.nan)).labels == ("atoms",)
-    for classes in (by_species, by_p):
+    by_taught = classify_colours(table(xy, species="C", structure=["line", "", "alone"]))
+    assert [by_taught.labels[i] for i in by_taught.index] == ["line", "none, or at the rim", "alone"]
+    nothing = classify_colours(table(xy, species="C", structure=""))
+    assert nothing.labels == ("C", "unknown")
+    for classes in (by_taught, by_species, by_p):
         assert len(set(classes.colours)) == len(classes.colours) == len(classes.labels)
 
 

@@ -180,9 +180,9 @@ def _say(result: Result, folder: Path, seconds: float) -> None:
 
 
 def _counted(names: pd.Series, most: int = 8) -> str:
-    """The commonest names with their numbers; the rest are added up."""
+    """The commonest names after their numbers; the rest are added up."""
     counts = names.value_counts()
-    parts = [f"{name} {count:,}" for name, count in counts.iloc[:most].items()]
+    parts = [f"{count:,} {name}" for name, count in counts.iloc[:most].items()]
     rest = int(counts.iloc[most:].sum())
     return ", ".join([*parts, *([f"{rest:,} of other kinds"] if rest else [])])
 

@@ -46,14 +46,10 @@ def ring_colour(size: int) -> str:
 
 
 def classify_colours(atoms: pd.DataFrame) -> Classes:
-    """Colour atoms by species where one is known, else by brightness class, else by probability."""
-    species = atoms["species"].fillna("").to_numpy(dtype=object)
-    if (species != "").any():
-        names = sorted(set(species) - {""})
-        colours = [PALETTE[i % len(PALETTE)] for i in range(len(names))] + [UNKNOWN_COLOUR]
-        place = {name: i for i, name in enumerate([*names, ""])}
-        index = np.array([place[name] for name in species], dtype=np.int64)
-        return Classes((*names, "unknown"), tuple(colours), index)
+    """Colour atoms by what was taught, else by species, brightness class, or probability."""
+    for column, rest in (("structure", "none, or at the rim"), ("species", "unknown")):
+        if column in atoms and (words := _words(atoms[column])).any():
+            return _by_words(words, rest)
     bright = _by_brightness(atoms)
     if bright is not None:
         return bright
@@ -62,6 +58,18 @@ def classify_colours(atoms: pd.DataFrame) -> Classes:
         return Classes(("atoms",), PALETTE[:1], np.zeros(len(p), dtype=np.int64))
     index = np.select([p >= 0.9, p >= 0.5], [0, 1], 2).astype(np.int64)
     return Classes(("p ≥ 0.9", "p 0.5–0.9", "p < 0.5"), PALETTE[:3], index)
+
+
+def _words(column: pd.Series) -> NDArray[np.str_]:
+    return np.asarray(column.fillna("").to_numpy(dtype=object), dtype=np.str_)
+
+
+def _by_words(words: NDArray[np.str_], rest: str) -> Classes:
+    """One class for each word, and one for atoms without any."""
+    names = [str(name) for name in np.unique(words[words != ""])]
+    colours = [PALETTE[k % len(PALETTE)] for k in range(len(names))]
+    index = np.where(words == "", len(names), np.searchsorted(names, words)).astype(np.int64)
+    return Classes((*names, rest), (*colours, UNKNOWN_COLOUR), index)
 
 
 def _by_brightness(atoms: pd.DataFrame) -> Classes | None:
