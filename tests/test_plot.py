@@ -374,7 +374,11 @@ def test_colours_follow_what_was_taught_else_species_else_probability() -> None:
     assert [by_p.labels[i] for i in by_p.index] == ["p ≥ 0.9", "p 0.5–0.9", "p < 0.5"]
     assert classify_colours(table(xy, p=np.nan)).labels == ("atoms",)
     by_taught = classify_colours(table(xy, species="C", structure=["line", "", "alone"]))
-    assert [by_taught.labels[i] for i in by_taught.index] == ["line", "none, or at the rim", "alone"]
+    assert [by_taught.labels[i] for i in by_taught.index] == [
+        "line",
+        "none, or at the rim",
+        "alone",
+    ]
     nothing = classify_colours(table(xy, species="C", structure=""))
     assert nothing.labels == ("C", "unknown")
     for classes in (by_taught, by_species, by_p):

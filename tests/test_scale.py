@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from atomscope.sampling import resample, to_input, to_sampled
 from atomscope.scale import enlarged, measure
@@ -27,6 +28,17 @@ def test_grain_of_isolated_atoms_is_their_width(sigma, rng):
     xy = rng.uniform(0, 400, (60, 2))
     frame = render(xy, np.ones(60), sigma, (400, 400)) + rng.normal(0, 0.15, (400, 400))
     assert measure(frame).sigma == pytest.approx(sigma, rel=0.35)
+
+
+@pytest.mark.parametrize("sigma", [1.5, 3.0])
+def test_noise_of_enlarged_and_smoothed_pictures_is_smooth(sigma, rng):
+    xy = rng.uniform(0, 256, (40, 2))
+    frame = render(xy, np.ones(40), sigma, (256, 256)) + rng.normal(0, 0.3, (256, 256))
+    assert not measure(frame).smooth
+    assert measure(ndimage.gaussian_filter(frame, 1.0)).smooth
+    for times, order in ((1.5, 3), (2, 1), (2, 3), (3, 1), (4, 3)):
+        assert measure(ndimage.zoom(frame, times, order=order)).smooth
+    assert measure(7 - 3 * ndimage.zoom(frame, 2)).smooth
 
 
 def test_honeycomb_gives_bond_or_cell_but_no_harmonic():

@@ -37,6 +37,7 @@ STEP = 1.3  # from one of these to the next
 LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
+NARROWEST = 3.0  # times finer than that: no atom is as narrow, but smooth noise is
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,8 @@ def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> fl
     grain = model.card.sigma_px / scale.sigma if scale.sigma is not None else 1.0
     factor = grain
     if pixel_size is not None:  # a support coarsens the grain, up to twice
-        factor = float(np.clip(pixel_size / LONE_ATOM, grain, grain * 2))
+        told = pixel_size / LONE_ATOM
+        factor = told if grain > NARROWEST * told else float(np.clip(told, grain, grain * 2))
     return float(np.clip(factor, *FACTORS))
 
 

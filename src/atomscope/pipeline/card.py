@@ -82,6 +82,11 @@ def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[
             f"Each pixel stands {times} x {times} times, as in a picture that was enlarged: "
             f"standard errors are too small by that factor of {times}; analyse the original."
         )
+    if view.scale.smooth and not view.lattice and image.pixel_size is None:
+        lines.append(
+            "The noise spreads over several pixels, as in a picture that was smoothed or enlarged, "
+            "and may pass for atoms: give --pixel-size, or analyse the original."
+        )
     if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
         lines += _unit_doubt(numbers.spacing_angstrom, image.pixel_size)
     return numbers, lines
