@@ -1,15 +1,11 @@
-"""Shares of the classes in the worlds of the zoo, and what shares of a movie do to its labels.
+"""What the shares of classes in a movie do to its labels.
 
-    python benchmarks/class_shares.py MODEL ... [--write] [--movies N] [--frames N]
+    python benchmarks/class_shares.py MODEL ... [--movies N] [--frames N]
 
-MODEL is a name of the zoo or a folder. The shares are those of the pixels that calibrated the
-classes (`atomscope.train.classes.calibrate_classes`), so that the probabilities add up to them
-there; `--write` puts them into the model's card.
-
-Then movies of the world held apart: frames of one specimen and one microscope (shares of all
-classes, dose, width of the columns, background drawn once), 14 spacings wide. Prints Markdown: F1
-of each class (place and class) as the network labels single frames, and as
-`atomscope.detect.label.judged_together` does with the movie.
+MODEL is a name of the zoo or a folder. Movies of its world held apart: frames of one specimen and
+one microscope (shares of all classes, dose, width of the columns, background drawn once), 14
+spacings wide. Prints Markdown: F1 of each class (place and class) as the network labels single
+frames, and as `atomscope.detect.label.judged_together` does with the movie.
 """
 
 from __future__ import annotations
@@ -18,7 +14,6 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-import yaml
 from scipy.spatial import cKDTree
 
 from atomscope.detect.label import judged_together
@@ -26,33 +21,12 @@ from atomscope.detect.tiles import Found, columns
 from atomscope.models.store import ColumnClass, Model, load, read_card
 from atomscope.simulate.dataset import World, patch
 from atomscope.simulate.recording import Patch
-from atomscope.train.classes import BATCHES, RADIUS
-from atomscope.train.data import CALIBRATION, VALIDATION, Batches, shown
+from atomscope.train.classes import RADIUS
+from atomscope.train.data import VALIDATION, shown
 from atomscope.train.settings import TrainingRecipe
 
 SIZE = 112  # px, at 8 px between neighbours
 FIRST = 3 * 10**6  # seeds beyond those of scores and calibration
-
-
-def shares(recipe: TrainingRecipe) -> np.ndarray:
-    """Share of each class among the pixels that calibrated the classes."""
-    batches = Batches(recipe, recipe.phases[-1], CALIBRATION, 0, BATCHES)
-    label = np.concatenate([batches[i][4].numpy().ravel() for i in range(BATCHES)])
-    count = np.bincount(label[label >= 0], minlength=len(recipe.classes))
-    return np.asarray((count / count.sum()).round(4))
-
-
-def write(name: str, found: np.ndarray) -> None:
-    """Put the shares into a model's card."""
-    card, folder = read_card(name)
-    classes = tuple(
-        c.model_copy(update={"share": float(s)}) for c, s in zip(card.classes, found, strict=True)
-    )
-    content = card.model_copy(update={"classes": classes}).model_dump(mode="json")
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    beside = folder / "card.yaml.new"
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(folder / "card.yaml")
 
 
 def specimen(world: World, rng: np.random.Generator) -> World:
@@ -121,21 +95,13 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--write", action="store_true", help="put the shares into the cards")
     parser.add_argument("--movies", type=int, default=16)
     parser.add_argument("--frames", type=int, default=8, help="of each movie")
     args = parser.parse_args()
     print("| model | F1 of single frames → of the movie |\n|---|---|")
     for name in args.models:
         card, _ = read_card(name)
-        found = shares(TrainingRecipe.model_validate(card.recipe))
-        if args.write:
-            write(name, found)
-        classes = tuple(
-            c.model_copy(update={"share": float(s)})
-            for c, s in zip(card.classes, found, strict=True)
-        )
-        compare(name, classes, args)
+        compare(name, card.classes, args)
 
 
 if __name__ == "__main__":

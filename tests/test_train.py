@@ -100,6 +100,7 @@ def test_a_network_with_classes_is_shipped_and_sorts_columns(tmp_path):
     weights = loop.train(recipe, tmp_path / "run", workers=0)
     card = ship(recipe, weights, tmp_path / "model", commit="none", patches=3)
     assert [c.name for c in card.classes] == ["W", "none"]
+    assert sum(c.share for c in card.classes) == pytest.approx(1, abs=1e-3)
     assert set(card.scores) >= {"f1 W", "f1 none", "lattice_f1"}
     model = store.load(str(tmp_path / "model"))
     label = model.run(np.zeros((2, 32, 48), dtype=np.float32)).label

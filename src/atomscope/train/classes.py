@@ -57,6 +57,16 @@ def calibrate_classes(network: UNet, recipe: TrainingRecipe) -> None:
         head.bias += shift.repeat_interleave(4)  # four pixels of the shuffle per class
 
 
+def class_shares(recipe: TrainingRecipe) -> tuple[float, ...]:
+    """Return the share of each class among the pixels that calibrate the classes."""
+    if not recipe.classes:
+        return ()
+    batches = Batches(recipe, recipe.phases[-1], CALIBRATION, 0, BATCHES)
+    label = torch.cat([batches[i][4].flatten() for i in range(len(batches))])
+    count = torch.bincount(label[label >= 0], minlength=len(recipe.classes))
+    return tuple(round(float(share), 4) for share in count / count.sum())
+
+
 def class_scores(model: Model, recipe: TrainingRecipe, count: int) -> dict[str, float]:
     """Return F1 per class over lattices held apart: a hit needs the place and the class."""
     if not recipe.classes:

@@ -33,7 +33,7 @@ from atomscope.train.calibrate import (
     reliability,
     scores,
 )
-from atomscope.train.classes import calibrate_classes, class_scores
+from atomscope.train.classes import calibrate_classes, class_scores, class_shares
 from atomscope.train.data import CALIBRATION, VALIDATION
 from atomscope.train.plain import make_plain
 from atomscope.train.settings import TrainingRecipe
@@ -111,7 +111,10 @@ def _uncalibrated(recipe: TrainingRecipe, weights: bytes, commit: str) -> Model:
         description=recipe.description,
         spacing_px=recipe.phases[-1].world.spacing,
         sigma_px=ATOM_SIGMA,
-        classes=tuple(ColumnClass(**c.model_dump()) for c in recipe.classes),
+        classes=tuple(
+            ColumnClass(**c.model_dump(), share=share)
+            for c, share in zip(recipe.classes, class_shares(recipe), strict=True)
+        ),
         halo_px=HALO,
         least_heat=LEAST_HEAT,
         calibration=Calibration(lattice=line, isolated=None),
