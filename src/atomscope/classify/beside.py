@@ -41,7 +41,7 @@ class Around:
 
     def among(self, rows: NDArray[np.intp]) -> Around:
         """Return the same for some rows, by their numbers among these."""
-        number = np.full(len(self.near) + 1, -1)  # the last is that of none
+        number = np.full(len(self.near) + 1, -1, np.int32)  # the last is that of none
         number[rows] = np.arange(len(rows))
         return Around(number[self.near[rows]], number[self.next[rows]])
 
