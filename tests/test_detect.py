@@ -114,13 +114,15 @@ def test_isolated_dark_atoms_are_noticed(rng):
     assert score(xy, points(frame), 3).recall > 0.8
 
 
+@pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("times", [1.5, 2, 3])
-def test_isolated_atoms_are_found_in_enlarged_pictures_of_known_scale(times, rng):
+def test_isolated_atoms_are_found_in_enlarged_pictures(times, known, rng):
     xy = rng.uniform(10, 246, (25, 2))
     texture = 0.05 * amorphous(rng, (256, 256), 2.4, 2.0) + rng.normal(0, 0.25, (256, 256))
     frame = texture + render(xy, np.ones(25), 2.4, (256, 256))
     large = ndimage.zoom(frame, times, order=3, grid_mode=True, mode="nearest")
-    found = detect(Image(large, pixel_size=0.3 / times))[["x_px", "y_px"]].to_numpy()
+    image = Image(large, pixel_size=0.3 / times if known else None)
+    found = detect(image)[["x_px", "y_px"]].to_numpy()
     assert score(xy, (found + 0.5) / times - 0.5, 3).f1 > 0.9
 
 

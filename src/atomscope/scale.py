@@ -23,6 +23,7 @@ SIGNIFICANT = 5.5  # standard deviations: the highest of 10^4 lags of noise stay
 REACH = 96  # px: spacings beyond are no columns of this frame
 CORNER = 128  # px: what is looked at for repeated pixels
 SMOOTH = 0.12  # power of the finest waves over that of waves twice as long, in smooth noise
+STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # larger pixels that are tried in smooth noise
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
 
 
@@ -84,6 +85,26 @@ def enlarged(frame: Frame) -> int:
         new = np.flatnonzero((values[1:] != values[:-1]).any(axis=1))
         steps.append(set(np.diff(new).tolist()))
     return int(steps[0].pop()) if steps[0] == steps[1] and len(steps[0]) == 1 else 1
+
+
+def beyond_noise(frame: Frame, scale: Scale) -> float | None:
+    """Width of the grain in px if what `scale` took for it were noise, in a smooth picture.
+
+    With larger pixels, noise is one of single pixels again and left out: the width grows fast
+    until then, and slower after that.
+
+    Args:
+        frame: Finite values, shape (y, x), without a lattice.
+        scale: What `measure` says of it.
+    """
+    width: dict[float, float] = {}
+    for step in sorted({*STEPS, *(2 * step for step in STEPS)}):
+        found = measure(resample(frame, 1 / step)).sigma if step > 1 else scale.sigma
+        width[step] = np.nan if found is None else found * step
+    grows = [width[2 * step] / width[step] for step in STEPS]
+    slowest = (k for k in range(1, len(grows) - 1) if grows[k - 1] > grows[k] <= grows[k + 1])
+    known = [k for k, grown in enumerate(grows) if np.isfinite(grown)]
+    return width[STEPS[next(slowest, known[-1])]] if known else scale.sigma
 
 
 def _windows(frame: Frame) -> list[Frame]:

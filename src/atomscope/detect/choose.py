@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from atomscope.detect.average import averaged, is_striped
+from atomscope.detect.tiles import columns
 from atomscope.detect.trials import FACTORS, Trial, attempt, best_trial
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample
-from atomscope.scale import Scale, measure
+from atomscope.scale import Scale, beyond_noise, measure
 
 Frame = NDArray[np.float32]
 
@@ -38,6 +39,8 @@ LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
 NARROWEST = 3.0  # times finer than that: no atom is as narrow, but smooth noise is
+FIELD, SMALLEST = 768, 64  # px: part that tells the width of isolated atoms in smooth noise
+DOUBTED, DOUBT = 0.3, 0.4  # probability from which on atoms count for it, and what is no evidence
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,11 @@ def choose_view(
         spacing = model.card.spacing_px
         factor = _finest(good, spacing).factor
         return View(factor, False, replace(scale, spacing=spacing / factor))
-    return View(_without_lattice(model, scale, pixel_size), False, scale, lattice=False)
+    factor = _without_lattice(model, scale.sigma, pixel_size)
+    if scale.smooth and pixel_size is None:
+        other = _without_lattice(model, beyond_noise(frame, scale), None)
+        factor = max(factor, other, key=lambda f: _certainty(model, frame, f))
+    return View(factor, False, scale, lattice=False)
 
 
 def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
@@ -183,9 +190,25 @@ def _is_lattice(model: Model, trial: Trial) -> bool:
     return trial.order >= least and AS_FAR[0] < apart < AS_FAR[1]
 
 
-def _without_lattice(model: Model, scale: Scale, pixel_size: float | None) -> float:
-    """Factor at which isolated atoms have the width that the network knows."""
-    grain = model.card.sigma_px / scale.sigma if scale.sigma is not None else 1.0
+def _certainty(model: Model, frame: Frame, factor: float) -> float:
+    """How many isolated atoms are seen in the middle of a frame at a factor, and how surely."""
+    top, left = (max(0, (n - FIELD) // 2) for n in frame.shape)
+    part = resample(frame[top : top + FIELD, left : left + FIELD], factor)
+    if min(part.shape) < SMALLEST:
+        return 0.0
+    p = columns(model, normalise(part), lattice=False).p
+    return float((p[p >= DOUBTED] - DOUBT).sum())
+
+
+def _without_lattice(model: Model, width: float | None, pixel_size: float | None) -> float:
+    """Factor at which isolated atoms have the width that the network knows.
+
+    Args:
+        model: The detector.
+        width: Of the grain of the texture, px.
+        pixel_size: Å per px, or None.
+    """
+    grain = model.card.sigma_px / width if width is not None else 1.0
     factor = grain
     if pixel_size is not None:  # a support coarsens the grain, up to twice
         told = pixel_size / LONE_ATOM
