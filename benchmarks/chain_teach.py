@@ -23,7 +23,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from atomscope.classify import Classifier, teach
-from atomscope.classify.beside import Around, beside_examples
+from atomscope.classify.beside import Shown, beside_examples
+from atomscope.classify.classifier import columns_of
 from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.given import SHIPPED, Shipped
 from atomscope.recipe import NONE
@@ -110,23 +111,17 @@ def taught(name: str, shown: Sequence[Seen]) -> Shipped:
 
 def stood(made: Classifier, step: Step, shown: Sequence[Seen]) -> np.ndarray:
     """What stood next to what, by the truth of all columns that the step looks at."""
-    names = [label for label in made.card.labels if label != NONE]
-    number = {**{name: k for k, name in enumerate(names)}, NONE: len(names)}
-    found, around, kinds, first = [], [], [], 0
+    number = dict(zip(made.card.labels, columns_of(made.card.labels), strict=True))
+    tables = []
     for table, seen in shown:
         host = f"@{table.attrs['host']}" if step.chain == "tmd" else ""
-        words = [w + host for w in table[step.column]]
-        kind = np.array([number.get(w, -1) for w in words])
+        kind = np.array([number.get(word + host, -1) for word in table[step.column]])
         kind[~open_to(table, step.among)] = -1
-        one = np.eye(len(names) + 1)[kind]
-        one[kind < 0] = np.nan
-        found.append(one)
-        around.append(seen.around.moved(first))
-        kinds.append(kind)
-        first += len(kind)
-    kind = np.concatenate(kinds)
-    rows = np.flatnonzero(kind >= 0)
-    return beside_examples(np.concatenate(found), Around.of(around), rows, kind[rows])
+        found = np.eye(len(set(number) - {NONE}) + 1)[kind]
+        found[kind < 0] = np.nan
+        rows = np.flatnonzero(kind >= 0)
+        tables.append(Shown(found, seen.around, rows, kind[rows]))
+    return beside_examples(tables)
 
 
 def with_temperature(made: Shipped, t: float) -> Shipped:

@@ -150,7 +150,7 @@ def asked(
         whole = np.flatnonzero(taught.whole)
         every = np.full((len(label), len(common) + 1), np.nan)
         every[whole] = beside.with_neighbours(said(taught, whole), taught.around_among(whole))
-        lift = beside.beside_examples(every, taught.around, chosen, kind)
+        lift = beside.beside_examples([beside.Shown(every, taught.around, chosen, kind)])
     made = {}
     for exponent in EXPONENTS[what]:
         for part in (shares, beside):

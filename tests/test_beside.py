@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from atomscope.classify import classify, embedding, load, teach
-from atomscope.classify.beside import Around, beside_examples, with_neighbours
+from atomscope.classify.beside import Around, Shown, beside_examples, with_neighbours
 from atomscope.classify.shares import with_shares
 from test_classify import SPACING, honeycomb
 
@@ -95,7 +95,7 @@ def test_examples_show_what_stands_next_to_what() -> None:
     truth, _ = rows_and_singles(np.random.default_rng(3))
     taught = np.eye(4)[truth]
     rows = np.concatenate([np.flatnonzero(truth == c)[:5] for c in (0, 1, 2)])
-    shown = beside_examples(taught, square(far=True), rows, truth[rows])
+    shown = beside_examples([Shown(taught, square(far=True), rows, truth[rows])])
     assert shown[1, 1] > 4
     assert shown[2, 2] < 1
     np.testing.assert_array_equal(shown[-1], 1)
@@ -121,11 +121,11 @@ def test_examples_make_no_common_atom_rare() -> None:
 def test_without_examples_nothing_is_known_of_what_stands_next() -> None:
     truth, _ = rows_and_singles(np.random.default_rng(6))
     nobody = np.empty(0, np.intp)
-    shown = beside_examples(np.eye(4)[truth], square(far=True), nobody, nobody)
+    shown = beside_examples([Shown(np.eye(4)[truth], square(far=True), nobody, nobody)])
     np.testing.assert_allclose(shown, 1)
     unknown = np.full((len(truth), 4), np.nan)
     np.testing.assert_allclose(
-        beside_examples(unknown, square(far=True), np.arange(9), truth[:9]), 1
+        beside_examples([Shown(unknown, square(far=True), np.arange(9), truth[:9])]), 1
     )
 
 

@@ -45,16 +45,6 @@ class Around:
         number[rows] = np.arange(len(rows))
         return Around(number[self.near[rows]], number[self.next[rows]])
 
-    def moved(self, first: int) -> Around:
-        """Return the same where the first of these atoms has that number."""
-        return Around(*(np.where(n >= 0, n + first, -1) for n in (self.near, self.next)))
-
-    @classmethod
-    def of(cls, parts: Sequence[Around]) -> Around:
-        """Join those of several tables, whose numbers go on from one to the next."""
-        near, after = zip(*((part.near, part.next) for part in parts), strict=True)
-        return cls(np.concatenate(near), np.concatenate(after))
-
     def without(self, silent: NDArray[np.bool_]) -> Around:
         """Return the same, with those left out that (N,) is True for."""
         return Around(*(np.where(silent[n] & (n >= 0), -1, n) for n in (self.near, self.next)))
@@ -109,28 +99,44 @@ def with_neighbours(
     return np.asarray(found)
 
 
-def beside_examples(found: Floats, around: Around, rows: NDArray[np.intp], kind: Rows) -> Floats:
+@dataclass(frozen=True)
+class Shown:
+    """One table that examples lie in.
+
+    Attributes:
+        found: Probabilities (N, C + 1) of its atoms, NaN where they are unknown.
+        around: Atoms around each.
+        rows: (n,) numbers of the examples among them.
+        kind: (n,) their classes.
+    """
+
+    found: Floats
+    around: Around
+    rows: NDArray[np.intp]
+    kind: Rows
+
+
+def beside_examples(tables: Sequence[Shown]) -> Floats:
     """By how much each two classes stand next to each other oftener than by chance.
 
     That a class was not seen next to another says something only where it is common; a pair counts
     for both of its classes, and the examples of a class for it the more, the more there are.
 
     Args:
-        found: Probabilities (N, C + 1) of the atoms that were shown, NaN where they are unknown.
-        around: Atoms around each.
-        rows: (n,) numbers of the examples among them.
-        kind: (n,) their classes.
+        tables: One or more, of the same classes.
 
     Returns:
         (C + 1, C + 1); 1 where nothing is known.
     """
-    classes = found.shape[1]
-    seen = np.isfinite(found[:, 0])
-    pairs = np.zeros((classes, classes))
-    beside = around.without(~seen).next[rows]
-    row, slot = np.nonzero(beside >= 0)
-    np.add.at(pairs, kind[row], found[beside[row, slot]])
-    share = found[seen].mean(axis=0) if seen.any() else np.full(classes, 1 / classes)
+    classes = tables[0].found.shape[1]
+    pairs, total, count = np.zeros((classes, classes)), np.zeros(classes), 0
+    for table in tables:
+        seen = np.isfinite(table.found[:, 0])
+        beside = table.around.without(~seen).next[table.rows]
+        row, slot = np.nonzero(beside >= 0)
+        np.add.at(pairs, table.kind[row], table.found[beside[row, slot]])
+        total, count = total + table.found[seen].sum(axis=0), count + int(seen.sum())
+    share = total / count if count else np.full(classes, 1 / classes)
     share = share.clip(TINY)
     each = pairs.sum(axis=1)
     chance = np.outer(each, share)

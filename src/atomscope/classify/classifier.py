@@ -97,10 +97,15 @@ class Classifier:
         found = log_likelihood(values @ white, self.values @ white, self.kind, classes)
         return probabilities(found, self.card.labels, self.card.calibration)
 
-    def answers(self, seen: Embedded, rows: NDArray[np.intp]) -> Floats:
-        """Probabilities (N, C + 1) of some rows that also know what stands beside what there."""
+    def answers(
+        self, seen: Embedded, rows: NDArray[np.intp], weight: Floats | None = None
+    ) -> Floats:
+        """Probabilities (N, C + 1) of some rows that also know what stands beside what there.
+
+        `weight` (N,) is by how much each row counts, as in `with_neighbours`.
+        """
         p = self.probabilities(seen.values[rows])
-        return with_neighbours(p, seen.around_among(rows), None, self.shown)
+        return with_neighbours(p, seen.around_among(rows), weight, self.shown)
 
     def see(self, table: pd.DataFrame) -> Embedded:
         """Embed the atoms of a table, or what else was taught, as `objects` gives them."""
@@ -173,6 +178,12 @@ def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Cali
         p[:, -1] += p[:, at]
         p = np.delete(p, at, axis=1)
     return np.asarray(p)
+
+
+def columns_of(labels: tuple[str, ...]) -> NDArray[np.intp]:
+    """Return the column of each label in `probabilities`; that of none is the last."""
+    order = [label for label in labels if label != NONE]
+    return np.array([order.index(n) if n != NONE else len(order) for n in labels], dtype=np.intp)
 
 
 def calibration() -> Calibration:

@@ -123,13 +123,12 @@ def by_examples(
     said = np.full((len(seen.whole), len(classifier.labels) + 1), np.nan)
     rows = np.flatnonzero(seen.whole)
     if len(rows):
-        values, mine = seen.values[rows], np.nan_to_num(weight[rows])
+        mine = np.nan_to_num(weight[rows])
         if isinstance(classifier, Shipped):
-            said[rows] = classifier.posterior(values, mine, host, seen.around_among(rows))
+            around = seen.around_among(rows)
+            said[rows] = classifier.posterior(seen.values[rows], mine, host, around)
         else:
-            said[rows] = with_neighbours(
-                classifier.probabilities(values), seen.around_among(rows), mine, classifier.shown
-            )
+            said[rows] = classifier.answers(seen, rows, mine)
     return said
 
 

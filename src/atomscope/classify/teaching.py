@@ -8,18 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from atomscope.classify.beside import Around, beside_examples
+from atomscope.classify.beside import Shown, beside_examples
 from atomscope.classify.classifier import (
     FORMAT,
     Calibration,
     Card,
     Classifier,
     calibration,
+    columns_of,
     probabilities,
 )
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
-from atomscope.classify.examples import NONE, checked, matched
+from atomscope.classify.examples import checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.errors import UsageError
 
@@ -102,23 +103,18 @@ def _shown(made: Classifier, seen: Sequence[Embedded], rows: Sequence[Ints]) -> 
         seen: Of each table.
         rows: (n,) of each table: row of each example, -1 where it is in another one.
     """
-    order = [label for label in made.card.labels if label != NONE]
-    number = [order.index(n) if n != NONE else len(order) for n in made.card.labels]
-    found, around, at, first = [], [], [], 0
+    tables = []
     for part, row in zip(seen, rows, strict=True):
         if part.around is None:
             return None
         whole = np.flatnonzero(part.whole)
-        said = np.full((len(part.whole), len(order) + 1), np.nan)
+        said = np.full((len(part.whole), len(made.labels) + 1), np.nan)
         if len(whole):
             said[whole] = made.answers(part, whole)
-        found.append(said)
-        around.append(part.around.moved(first))
-        at.append(np.where(row >= 0, row + first, -1))
-        first += len(said)
-    every = np.max(at, axis=0)
-    kind = np.array(number)[made.kind]
-    return beside_examples(np.concatenate(found), Around.of(around), every, kind)
+        here = row >= 0
+        kind = columns_of(made.card.labels)[made.kind[here]]
+        tables.append(Shown(said, part.around, row[here], kind))
+    return beside_examples(tables)
 
 
 def _threshold(
@@ -129,8 +125,7 @@ def _threshold(
     if (~alone).sum() < 2:
         return None
     p = probabilities(without_each(white, kind, len(labels)), labels, numbers)
-    order = [label for label in labels if label != NONE]
-    column = np.array([order.index(n) if n != NONE else len(order) for n in labels])
+    column = columns_of(labels)
     true = np.sort(p[np.arange(len(kind)), column[kind]][~alone])
     below = int(np.floor((len(true) + 1) * (1 - level))) - 1
     return float(true[below]) if below >= 0 else None

@@ -18,9 +18,9 @@ LARGEST = 1e30  # beyond, a value is a mark of a bad pixel
 MOST_PIXELS = 1 << 22  # of a frame that is held in one piece; larger ones are made part by part
 _BAND, _FAR = 1024, 256  # rows worked on at a time, and beyond them
 MOST_DEAD = 0.6  # share of constant lines beyond which the frame is striped, not damaged
+MOST_ALIKE = 0.8  # share of pixels beside a constant line that have its value, if it is not dead
 _KEPT = 2  # masks: of a frame as it is and without the tails of its columns
 _SEEN: dict[tuple[tuple[int, ...], str, bytes], Mask] = {}
-MOST_ALIKE = 0.8  # share of pixels beside a constant line that have its value, if it is not dead
 
 
 def usable(frame: FloatArray) -> Mask:
