@@ -141,6 +141,43 @@ def test_noise_alone_is_not_taken_for_misfit(rng):
     assert wrong.misfit.mean() > 0.3
 
 
+def long_columns(share, angle, rms, rng):
+    """Elongation seen in columns that are 1 + share times as long and 1 - share times as wide."""
+    y, x = np.mgrid[12:150:12, 12:150:12].reshape(2, -1)
+    xy = np.stack([x, y], axis=1) + rng.uniform(-0.5, 0.5, (len(x), 2))
+    down, right = np.mgrid[:SIZE, :SIZE]
+    dx, dy = right - xy[:, 0, None, None], down - xy[:, 1, None, None]
+    along = (np.cos(angle) * dx + np.sin(angle) * dy) / (2 + 2 * share)
+    across = (np.cos(angle) * dy - np.sin(angle) * dx) / (2 - 2 * share)
+    frame = 10 * np.exp(-0.5 * (along**2 + across**2)).sum(axis=0)
+    frame += rng.normal(0, 1, frame.shape) * rms
+    seen = compare(frame, xy, np.full(len(xy), 10.0), np.full(len(xy), 2.0))
+    assert seen is not None
+    return seen.long
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.2])
+def test_elongation_is_measured_in_any_direction(rng, share):
+    for angle in (0.0, 0.4, np.pi / 4, 2.0):
+        assert long_columns(share, angle, 0.1, rng) == pytest.approx(share, rel=0.15)
+
+
+def test_noise_has_no_elongation_and_hides_little_of_a_real_one(rng):
+    assert max(long_columns(0.0, 0.0, rms, rng) for rms in (0.0, 1.0, 5.0)) < 0.02
+    assert 0.1 < long_columns(0.2, 0.4, 5.0, rng) < 0.25
+
+
+def test_pairs_that_look_like_one_column_are_doubtful(good):
+    frame = good.image.frame(0)
+    pairs = frame + np.roll(frame, 5, axis=1)  # columns have a width of 3 px
+    _, alone = judged(frame, good)
+    shifted = {"x_px": good.atoms["x_px"] + 2.5, "intensity": 2.0 * good.atoms["intensity"]}
+    _, verdict = judged(pairs, good, **shifted)
+    assert alone.verdict == "in domain"
+    assert verdict.verdict != "in domain"
+    assert any("not resolved" in reason for reason in verdict.reasons)
+
+
 def test_a_wrong_pixel_size_is_doubtful(good):
     ood, verdict = know(
         good.image.frame(0), good.atoms, view_of(good), spacing=8.0, sigma=1.4, pixel_size=3.0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from atomscope.knowing.elongation import Elongation
 from atomscope.types import FloatArray
 
 Floats = NDArray[np.float64]
@@ -52,6 +53,7 @@ class Local:
         dips: How deep the deepest dips of the frame are, in heights of its atoms: as deep as
             these are high in noise and in speckle, which know no sign.
         rivals: How high the highest maxima that are no atoms are, in the same unit.
+        long: How much longer than wide the atoms are in common, see `Elongation`.
     """
 
     told: Floats
@@ -62,6 +64,7 @@ class Local:
     left: float
     dips: float
     rivals: float
+    long: float
 
     @property
     def misfit(self) -> Floats:
@@ -76,7 +79,7 @@ def compare(frame: FloatArray | Filled, xy: Floats, peak: Floats, width: Floats)
 
     In a square window, a plane is taken off the Gaussians and off what they leave. The noise is
     half the mean square difference of neighbouring residuals, along x and y alike: it holds no
-    structure that is much wider than a pixel. A large frame is worked on band by band.
+    structure much wider than a pixel. A large frame is worked on band by band.
 
     Args:
         frame: Finite pixels, shape (y, x).
@@ -96,22 +99,17 @@ def compare(frame: FloatArray | Filled, xy: Floats, peak: Floats, width: Floats)
     sign = float(np.sign(np.median(peak)))
     parts = np.empty((3, len(xy)))
     whole = Whole(sign, int(np.ceil(2 * typical)), len(xy))
+    long = Elongation(typical, float(np.median(peak)), len(xy))
     for band in _bands(frame, xy, peak, width, typical, edge):
         parts[:, band.own] = band.windows(xy[band.own], edge)
         whole.add(band, xy, typical)
+        long.add(band.frame, band.model, xy[band.own] - [0, band.top], edge)
     told, untold, noise = parts
     texture, kept, seen = whole.spread(float(np.median(noise)), typical)
+    left = kept / max(kept + seen, 1e-300)
     dips, rivals = whole.extremes()
-    return Local(
-        told=told,
-        untold=untold,
-        noise=noise,
-        pixels=(2 * edge + 1) ** 2,
-        texture=texture,
-        left=kept / max(kept + seen, 1e-300),
-        dips=dips,
-        rivals=rivals,
-    )
+    pixels = (2 * edge + 1) ** 2
+    return Local(told, untold, noise, pixels, texture, left, dips, rivals, long.value())
 
 
 @dataclass(frozen=True)
@@ -277,8 +275,8 @@ def picture(
 def _windows(model: Floats, rest: Floats, corner: NDArray[np.int_], edge: int) -> Floats:
     """Told, untold and noise variance of each window, shape (3, N); `corner` are their middles."""
     step = np.arange(-edge, edge + 1)
-    rows, columns = corner[:, 1, None, None] + step[:, None], corner[:, 0, None, None] + step
-    fitted, left = model[rows, columns], rest[rows, columns]
+    where = corner[:, 1, None, None] + step[:, None], corner[:, 0, None, None] + step
+    fitted, left = model[where], rest[where]
     across, down = np.diff(left, axis=2), np.diff(left, axis=1)
     noise = ((across**2).mean((1, 2)) + (down**2).mean((1, 2))) / 4
     count = (2 * edge + 1) ** 2

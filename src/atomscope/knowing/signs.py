@@ -36,6 +36,7 @@ SIGNS: dict[str, str] = {
     "sharp": "atoms are sharper than any that the network was trained on",
     "off_scale": "atoms lie too close or too far apart for the sampling that was chosen",
     "disorder": "distances between neighbours scatter",
+    "long": "atoms are long in one direction, as pairs that are not resolved",
 }
 
 
@@ -79,6 +80,7 @@ def measure_signs(
         "left": local.left,
         "dips": local.dips,
         "rivals": local.rivals,
+        "long": local.long,
     }
     signs |= _distances(xy, view.factor / spacing)
     return {name: float(np.clip(signs[name], *_LIMITS[name])) for name in SIGNS}

@@ -23,6 +23,9 @@ IN, DOUBTFUL, OUT, UNKNOWN = "in domain", "doubtful", "out of domain", "unknown"
 # Å between columns of a crystal: Ge [114] dumbbells have 0.47, phosphorene from above 0.7
 PLAUSIBLE = (0.45, 12.0)
 LEAST_ATOMS = 10  # of a lattice, for a median distance to mean something
+# Elongation beyond that of a usual probe: simulated columns that are resolved have 0.00 to 0.01,
+# pairs that are taken for one column 0.16 or more
+LONG = 0.15
 TELLING = 0.7  # logits that a sign must add to be named as a reason
 MOST_REASONS = 3
 
@@ -85,7 +88,7 @@ def decide(
     For each cause a logistic model, one for lattices and one for isolated atoms
     (benchmarks/knowing_fit.py); the most likely cause gives score and reasons. Besides, a
     lattice is doubtful whose columns lie at a distance that no crystal has, or at one that the
-    choice of the sampling would not have left.
+    choice of the sampling would not have left, or are long in one direction.
     """
     card = weights()
     scores = {}
@@ -133,6 +136,8 @@ def _rules(
     if signs["off_scale"] > 0:
         score = 0.5 + 0.5 * float(np.tanh(signs["off_scale"]))
         found.append((SIGNS["off_scale"], score))
+    if signs["long"] > LONG:
+        found.append((SIGNS["long"], 0.5 + 0.5 * float(np.tanh(signs["long"] / LONG - 1))))
     if pixel_size is not None:
         from scipy.spatial import cKDTree
 
