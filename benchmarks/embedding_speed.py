@@ -43,13 +43,13 @@ def measure(atoms: int, threads: int) -> tuple[float, ...]:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     net = load_embedder(FOLDER)
-    net.run_parts(sheet(500)[0], surroundings(*sheet(500)).inputs())  # imports
+    net.run(surroundings(*sheet(500)).inputs())  # imports
     xy, light = sheet(atoms)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = now()
     seen = surroundings(xy, light)
     first, start = spent(start), now()
-    net.run_parts(xy, seen.inputs())
+    net.run(seen.inputs())
     second = spent(start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return len(xy), *first, *second, peak / 1e6

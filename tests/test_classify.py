@@ -24,7 +24,6 @@ from atomscope.classify import (
 )
 from atomscope.classify.embedding import FOLDER, embed, embedder
 from atomscope.errors import UsageError
-from atomscope.models import blocks
 from atomscope.models.surroundings import surroundings
 
 SPACING = 10.0  # px
@@ -104,26 +103,6 @@ def test_embedding_notices_what_is_there(world: pd.DataFrame) -> None:
     light[middle] *= 2
     brighter = _embedding(xy, light)[middle]
     assert np.abs(brighter - before).max() > 1e-2
-
-
-def test_embedding_in_blocks_is_the_same(world: pd.DataFrame) -> None:
-    xy = world[["x_px", "y_px"]].to_numpy()
-    inputs = surroundings(xy, world["intensity"].to_numpy()).inputs()
-    whole = embedder().run(inputs)
-    for threads in (1, 2):
-        parts = embedder().run_parts(xy, inputs, 100, threads)
-        np.testing.assert_allclose(parts, whole, atol=1e-4)
-
-
-def test_surroundings_in_threads_are_the_same(
-    world: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    xy, light = world[["x_px", "y_px"]].to_numpy(), world["intensity"].to_numpy()
-    whole = surroundings(xy, light).inputs()
-    monkeypatch.setattr(blocks, "BLOCK", 64)
-    monkeypatch.setattr(blocks, "MANY", 0)
-    for name, values in surroundings(xy, light).inputs().items():
-        np.testing.assert_array_equal(values, whole[name])
 
 
 def test_network_is_small() -> None:

@@ -151,6 +151,6 @@ def test_a_network_of_its_own_goes_with_the_folder(world: pd.DataFrame, tmp_path
     again = load(taught.save(tmp_path / "mine"))
     assert again.net.sha256 == net.sha256 != embedder().sha256
     pd.testing.assert_frame_equal(classify(world, again), classify(world, taught))
-    (tmp_path / "mine" / "network" / "weights.onnx").write_bytes(b"no")
+    (tmp_path / "mine" / "network" / "second.onnx").write_bytes(b"no")
     with pytest.raises(UsageError, match="not that of its card"):
         load(tmp_path / "mine")

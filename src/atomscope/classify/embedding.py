@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,14 +18,16 @@ from atomscope.classify.adapt import SAME, Change
 from atomscope.classify.beside import Around
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
-from atomscope.models.blocks import MANY, cores, in_threads
+from atomscope.models.blocks import MANY, cores, in_threads, slices
 from atomscope.models.store import ZOO, open_session
 from atomscope.models.surroundings import NEIGHBOURS, surroundings
 
 Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
+ROUNDS = ("first", "second")  # of messages, a graph each
 LARGEST = 1e-3  # what another runtime may give away from the stored output
-PART = 4096  # atoms that are embedded at a time
+CHUNK = 256  # atoms that a round takes at a time: what it makes of them fits the cache of a core
+PART = 4096  # atoms that lie together
 NEAR, NEXT = 1.35, 1.95  # local spacings: within these are the nearest, and the next nearest
 CUT = 1.5  # local spacings: atoms nearer to the rim of the table have cut surroundings
 
@@ -35,73 +37,93 @@ class Embedder:
     """The network and what is known of its embeddings.
 
     Attributes:
-        session: Of ONNX Runtime.
-        sha256: Of its weights.
+        sessions: Of ONNX Runtime, one for each round of messages; one for both in folders of
+            networks that were trained on before.
+        sha256: Of its weights, by which taught classifiers know it.
         version: Of the model.
         scatter: (D, D) covariance of atoms of one class, from worlds held apart.
         folder: That it was loaded from.
     """
 
-    session: Any
+    sessions: tuple[Any, ...]
     sha256: str
     version: str
     scatter: Floats
     folder: Path
 
-    def run(self, inputs: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Return the embedding (N, D) of what `surroundings` gave."""
-        found: NDArray[np.float32] = self.session.run(None, dict(inputs))[0]
-        return found
-
-    def run_parts(
-        self,
-        xy: Floats,
-        inputs: Mapping[str, NDArray[Any]],
-        most: int = PART,
-        threads: int | None = None,
+    def run(
+        self, inputs: Mapping[str, NDArray[Any]], most: int = CHUNK, threads: int | None = None
     ) -> NDArray[np.float32]:
-        """Return the same as `run`, in blocks of `most` atoms: memory grows with the table alone.
+        """Return the embedding (N, D) of what `surroundings` gave.
 
         Args:
-            xy: Positions (N, 2), by which the blocks are cut.
-            inputs: Of all atoms.
-            most: Atoms of a block; those within two rounds of messages come on top.
-            threads: That work on blocks; by default all cores for large tables, one for others.
+            inputs: Of all atoms; faster where those that lie together stand together.
+            most: Atoms that are worked on at a time.
+            threads: By default all cores for large tables, one for others.
         """
-        if len(xy) <= most:
-            return self.run(inputs)
-        index = inputs["index"]
-        found = np.empty((len(xy), len(self.scatter)), np.float32)
-
-        def work(block: NDArray[np.intp]) -> None:
-            rows = _reached(index, _reached(index, block))
-            number = np.zeros(len(xy), np.int64)
-            number[rows] = np.arange(len(rows))
-            part = {name: values[rows] for name, values in inputs.items()}
-            # those at the rim of a block reach out of it; nothing is read of them but their node
-            part["index"] = number[part["index"]]
-            found[block] = self.run(part)[number[block]]
-
-        in_threads(work, _blocks(xy, most), threads or (cores() if len(xy) >= MANY else 1))
+        count = len(inputs["node"])
+        threads = threads or (cores() if count >= MANY else 1)
+        found = np.zeros((count, len(self.scatter)), np.float32)
+        if len(self.sessions) == 1:
+            _in_one(self.sessions[0], inputs, found, threads)
+            return found
+        first, second = self.sessions
+        between = {
+            name.name: np.zeros((count, name.shape[1]), np.float32) for name in first.get_outputs()
+        }
+        bonds = {name: values for name, values in inputs.items() if name != "node"}
+        bonds["index"] = np.asarray(bonds["index"], np.int32)
+        bonds["rows"] = np.arange(count, dtype=np.int32)
+        _round(first, {"node": inputs["node"]}, bonds, list(between.values()), most, threads)
+        _round(second, between, bonds, [found], most, threads)
         return found
 
 
-def _reached(index: NDArray[np.int64], rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the rows and those that they read of."""
-    marked = np.zeros(len(index), bool)
-    marked[rows] = True
-    marked[index[rows]] = True
-    return np.flatnonzero(marked)
+def _round(
+    session: Any,
+    read: Mapping[str, NDArray[Any]],
+    bonds: Mapping[str, NDArray[Any]],
+    made: Sequence[NDArray[np.float32]],
+    most: int,
+    threads: int,
+) -> None:
+    """Run one round into `made`, for a few atoms at a time, which may read of all others."""
+
+    def work(rows: slice) -> None:
+        part = {name: values[rows] for name, values in bonds.items()}
+        for whole, values in zip(made, session.run(None, {**read, **part}), strict=True):
+            whole[rows] = values
+
+    in_threads(work, slices(len(made[0]), most), threads)
 
 
-def _blocks(xy: Floats, most: int) -> list[NDArray[np.intp]]:
-    """Cut a table into compact blocks: strips along x, and those along y."""
-    strips = int(np.ceil(np.sqrt(len(xy) / most)))
-    return [
+def _in_one(
+    session: Any, inputs: Mapping[str, NDArray[Any]], found: NDArray[np.float32], threads: int
+) -> None:
+    """Run both rounds as one graph: each block with all that it reaches in two rounds."""
+    index = inputs["index"]
+
+    def work(rows: slice) -> None:
+        block = np.arange(len(index))[rows]
+        reached = np.unique(index[np.unique(index[rows])])
+        reached = np.union1d(reached, block)  # atoms with few neighbours may not be among them
+        part = {name: values[reached] for name, values in inputs.items()}
+        # those at the rim of a block reach out of it; nothing is read of them but their node
+        part["index"] = np.searchsorted(reached, part["index"]).clip(max=len(reached) - 1)
+        found[rows] = session.run(None, part)[0][np.searchsorted(reached, block)]
+
+    in_threads(work, slices(len(index), PART), threads)
+
+
+def _together(xy: Floats) -> NDArray[np.intp]:
+    """Return an order in which atoms that lie together stand together: blocks of strips."""
+    strips = int(np.ceil(np.sqrt(len(xy) / PART)))
+    blocks = [
         strip[part]
         for strip in np.array_split(np.argsort(xy[:, 0], kind="stable"), strips)
         for part in np.array_split(np.argsort(xy[strip, 1], kind="stable"), strips)
     ]
+    return np.concatenate(blocks)
 
 
 @lru_cache(maxsize=1)
@@ -118,18 +140,21 @@ def load_embedder(folder: Path, threads: int = 1) -> Embedder:
     """
     try:
         card = parse_yaml((folder / "structures.yaml").read_text(encoding="utf-8"))
-        weights = (folder / "weights.onnx").read_bytes()
+        told = card.get("rounds_sha256", [card["weights_sha256"]])
+        names = ROUNDS if len(told) > 1 else ("weights",)
+        graphs = [(folder / f"{name}.onnx").read_bytes() for name in names]
         with np.load(folder / "test_pair.npz", allow_pickle=False) as pair:
             arrays = {name: pair[name] for name in pair.files}
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, yaml.YAMLError) as error:
         raise UsageError(
             f"{folder}: no network of structures can be read ({error}); install again."
         ) from error
-    found = hashlib.sha256(weights).hexdigest()
-    if found != card["weights_sha256"]:
-        raise UsageError(f"{folder}: weights.onnx is not that of its card; install again.")
+    for name, graph, sha256 in zip(names, graphs, told, strict=True):
+        if hashlib.sha256(graph).hexdigest() != sha256:
+            raise UsageError(f"{folder}: {name}.onnx is not that of its card; install again.")
     expected, scatter = arrays.pop("embedding"), arrays.pop("scatter")
-    made = Embedder(open_session(weights, threads), found, str(card["version"]), scatter, folder)
+    sessions = tuple(open_session(graph, threads) for graph in graphs)
+    made = Embedder(sessions, card["weights_sha256"], str(card["version"]), scatter, folder)
     worst = float(np.abs(made.run(arrays) - expected).max())
     if not worst < LARGEST:
         raise UsageError(
@@ -188,9 +213,10 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
     near, after = np.full((2, len(xy), NEIGHBOURS), -1, np.int32)
-    for rows in frames_of(table):
+    for frame in frames_of(table):
+        rows = frame[_together(xy[frame])]
         seen = surroundings(*change(xy[rows], light[rows]))
-        values[rows] = net.run_parts(xy[rows], seen.inputs())
+        values[rows] = net.run(seen.inputs())
         spacing[rows] = seen.spacing
         apart, other = seen.edge[..., 0], seen.index != np.arange(len(rows))[:, None]
         number = rows[seen.index]

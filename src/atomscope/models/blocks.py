@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,8 +19,12 @@ def blockwise(work: Callable[[slice], None], count: int) -> None:
         work: Writes what it makes of these rows into arrays of its own; slices run in threads.
         count: Rows.
     """
-    parts = (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
-    in_threads(work, parts, cores() if count >= MANY else 1)
+    in_threads(work, slices(count, BLOCK), cores() if count >= MANY else 1)
+
+
+def slices(count: int, most: int) -> Iterator[slice]:
+    """Yield slices of at most so many rows that cover `count` rows."""
+    return (slice(start, min(start + most, count)) for start in range(0, count, most))
 
 
 def in_threads(work: Callable[[Part], None], parts: Iterable[Part], threads: int) -> None:

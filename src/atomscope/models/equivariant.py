@@ -5,14 +5,18 @@ the picture multiplies those of order m by exp(imα), a mirror conjugates them. 
 real and mix channels of one order only; what leaves is made of products that neither changes
 (Schütt et al., PaiNN, ICML 2021, in the plane and with orders 1 to 3). Neighbours stand in a padded
 table: gather and sum, no scatter, so that results do not depend on threads.
+
+Within a round, atoms come last and channels first: what each neighbour is multiplied by then lies
+in one piece, which takes half the time. The rounds can be run apart, each for some of the atoms.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import silu
 
-from atomscope.models.surroundings import EDGE, NODE
+from atomscope.models.surroundings import EDGE, NEIGHBOURS, NODE
 
 ORDERS = 3  # of harmonics; three-fold sites show nothing in the first two
 RADIAL = 8  # functions of the distance
@@ -44,36 +48,43 @@ class Layer(nn.Module):
         self.update = nn.Sequential(nn.Linear(carried, outputs), nn.SiLU())
 
     def forward(
-        self, h: Tensor, v: Harmonics | None, index: Tensor, waves: Harmonics, radial: Tensor,
-        weight: Tensor,
+        self, h: Tensor, v: Harmonics | None, rows: Tensor, index: Tensor, waves: Harmonics,
+        radial: Tensor, weight: Tensor,
     ) -> tuple[Tensor, Harmonics]:  # fmt: skip
-        """Return invariants (N, outputs) and harmonics (N, width).
+        """Return invariants (outputs, n) and harmonics (width, n) of n of the N atoms.
 
         Args:
             h: (N, scalars).
             v: Harmonics (N, width) that come in.
-            index: (N, K).
-            waves: (N, K, width), exp(imθ) of the directions, the same for all channels of an order.
-            radial: (N, K, RADIAL + 1).
-            weight: (N, K).
+            rows: (n,) their numbers.
+            index: (n, K), among all.
+            waves: (ORDERS, K, n), exp(imθ) of the directions.
+            radial: (RADIAL + 1, K, n).
+            weight: (K, n).
         """
-        message = self.own(h)[:, None] + self.other(h)[index] + self.way(radial)
-        cos, sin = waves
+        there, own = index.T.flatten(), h.index_select(0, rows).T
+        message = _linear(self.way, radial.flatten(1))
+        message = message + _linear(self.other, h.index_select(0, there).T)
+        cos, sin = (part[:, None] for part in waves)
         if self.turned is not None and v is not None:
             # Re(v* exp(imθ)): how the neighbour's surroundings lie towards this atom
-            message = message + self.turned(v[0][index] * cos + v[1][index] * sin)
-        message = nn.functional.silu(message) * weight[..., None]
-        total = message.sum(1) / 4
-        new = (message * cos).sum(1) / 4, (message * sin).sum(1) / 4
-        mixed = self._mixed(new[0]), self._mixed(new[1])
-        square = torch.log1p(new[0] * new[0] + new[1] * new[1])
-        product = torch.tanh(new[0] * mixed[0] + new[1] * mixed[1])
-        return self.update(torch.cat([h, total, square, product], 1)), new
+            real, imaginary = (self._by_order(part.index_select(0, there).T) for part in v)
+            message = message + _linear(
+                self.turned, (real * cos + imaginary * sin).flatten(2).flatten(0, 1)
+            )
+        at_all = message.unflatten(1, (NEIGHBOURS, -1)) + _linear(self.own, own)[:, None]
+        message = silu(at_all) * (weight / 4)
+        by_order = message.unflatten(0, (ORDERS, self.channels))
+        new = (by_order * cos).sum(2), (by_order * sin).sum(2)
+        square = torch.log(1 + new[0] * new[0] + new[1] * new[1])
+        mix = self.mix.transpose(1, 2)
+        product = torch.tanh(new[0] * (mix @ new[0]) + new[1] * (mix @ new[1]))
+        found = torch.cat([own, message.sum(1), square.flatten(0, 1), product.flatten(0, 1)])
+        return silu(_linear(self.update[0], found)), (new[0].flatten(0, 1), new[1].flatten(0, 1))
 
-    def _mixed(self, part: Tensor) -> Tensor:
-        """Mix the channels (N, width) of each order."""
-        by_order = part.unflatten(-1, (ORDERS, self.channels))
-        return torch.einsum("noc,ocd->nod", by_order, self.mix).flatten(1)
+    def _by_order(self, part: Tensor) -> Tensor:
+        """Harmonics (width, K n) as (ORDERS, channels, K, n)."""
+        return part.reshape(ORDERS, self.channels, NEIGHBOURS, -1)
 
 
 class StructureNet(nn.Module):
@@ -94,26 +105,51 @@ class StructureNet(nn.Module):
         with torch.no_grad():
             self.last.weight *= SCALE
         self.register_buffer("centres", torch.linspace(0.4, FARTHEST, RADIAL))
-        one_per_channel = torch.eye(ORDERS).repeat_interleave(width // ORDERS, 1)
-        self.register_buffer("spread", one_per_channel, persistent=False)
 
     def forward(
         self, node: Tensor, index: Tensor, unit: Tensor, edge: Tensor, weight: Tensor
     ) -> Tensor:
         """Return the embedding (N, outputs)."""
+        bonds = torch.arange(len(node)), index, unit, edge, weight
+        return self.second_round(*self.first_round(node, *bonds), *bonds)
+
+    def first_round(self, node: Tensor, rows: Tensor, *bonds: Tensor) -> tuple[Tensor, ...]:
+        """Return what the second round reads of n atoms: (n, hidden), and twice (n, width).
+
+        Args:
+            node: (N, NODE), of all atoms.
+            rows: (n,) numbers of the n.
+            bonds: index, unit, edge and weight of the n.
+        """
+        h, (real, imaginary) = self.first(node, None, rows, *self._prepared(*bonds))
+        return h.T, real.T, imaginary.T
+
+    def second_round(
+        self, h: Tensor, real: Tensor, imaginary: Tensor, rows: Tensor, *bonds: Tensor
+    ) -> Tensor:
+        """Return the embedding (n, outputs) of n atoms, given the first round of all."""
+        new, _ = self.second(h, (real, imaginary), rows, *self._prepared(*bonds))
+        return _linear(self.last, torch.cat([h.index_select(0, rows).T, new])).T
+
+    def _prepared(
+        self, index: Tensor, unit: Tensor, edge: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Harmonics, Tensor, Tensor]:
+        """Index, waves, radial and weight of a layer."""
+        distance, light = (edge[..., k].T for k in range(EDGE))
         gap = FARTHEST / RADIAL
-        bumps = torch.exp(-(((edge[..., :1] - self.centres) / gap) ** 2))
-        radial = torch.cat([bumps, edge[..., 1:EDGE]], -1)
-        waves = _waves(unit, self.spread)
-        h1, v1 = self.first(node, None, index, waves, radial, weight)
-        h2, _ = self.second(h1, v1, index, waves, radial, weight)
-        embedding: Tensor = self.last(torch.cat([h1, h2], 1))
-        return embedding
+        apart = distance / gap - self.centres[:, None, None] / gap
+        radial = torch.cat([torch.exp(-(apart * apart)), light[None]])
+        return index, _waves(unit[..., 0].T, unit[..., 1].T), radial, weight.T
 
 
-def _waves(unit: Tensor, spread: Tensor) -> Harmonics:
-    """Real and imaginary part (N, K, width) of exp(imθ), m = 1 to 3, for all channels."""
-    c1, s1 = unit[..., :1], unit[..., 1:]
+def _linear(layer: nn.Linear, values: Tensor) -> Tensor:
+    """Apply a layer to channels (inputs, n)."""
+    found = layer.weight @ values
+    return found if layer.bias is None else found + layer.bias[:, None]
+
+
+def _waves(c1: Tensor, s1: Tensor) -> Harmonics:
+    """Real and imaginary part (ORDERS, K, n) of exp(imθ), m = 1 to 3."""
     c2, s2 = c1 * c1 - s1 * s1, 2 * c1 * s1
     c3, s3 = c1 * c2 - s1 * s2, s1 * c2 + c1 * s2
-    return torch.cat([c1, c2, c3], -1) @ spread, torch.cat([s1, s2, s3], -1) @ spread
+    return torch.stack([c1, c2, c3]), torch.stack([s1, s2, s3])

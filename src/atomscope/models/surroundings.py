@@ -45,13 +45,13 @@ class Surroundings:
     """
 
     node: Singles
-    index: NDArray[np.int64]
+    index: Ints
     unit: Singles
     edge: Singles
     weight: Singles
     spacing: Floats
 
-    def inputs(self) -> dict[str, Singles | NDArray[np.int64]]:
+    def inputs(self) -> dict[str, Singles | Ints]:
         """Inputs of the network by name."""
         names = ("node", "index", "unit", "edge", "weight")
         return {name: getattr(self, name) for name in names}
@@ -163,7 +163,7 @@ def _blank(count: int) -> Surroundings:
     shape = (count, NEIGHBOURS)
     return Surroundings(
         np.zeros((count, NODE), np.float32),
-        np.repeat(np.arange(count)[:, None], NEIGHBOURS, axis=1),
+        np.repeat(np.arange(count, dtype=np.int32)[:, None], NEIGHBOURS, axis=1),
         np.zeros((*shape, 2), np.float32),
         np.zeros((*shape, EDGE), np.float32),
         np.zeros(shape, np.float32),

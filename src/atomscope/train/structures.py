@@ -10,9 +10,7 @@ networks, NeurIPS 2017).
 from __future__ import annotations
 
 import argparse
-import hashlib
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +25,7 @@ from atomscope.io.write import write_whole
 from atomscope.models.equivariant import StructureNet
 from atomscope.models.surroundings import Surroundings, surroundings
 from atomscope.train.environments import World, design, world
-from atomscope.train.plain import make_plain
+from atomscope.train.rounds import sha256_of, write_rounds
 from atomscope.train.views import gammas, seen
 
 VERSION = "2"
@@ -200,8 +198,8 @@ def ship(
 ) -> None:
     """Write the folder of a trained network.
 
-    It holds weights.onnx, test_pair.npz, structures.yaml, training/, and weights.safetensors, from
-    which fine-tuning starts.
+    It holds first.onnx and second.onnx, a graph for each round of messages, test_pair.npz,
+    structures.yaml, training/, and weights.safetensors, from which fine-tuning starts.
 
     Args:
         network: Trained.
@@ -214,21 +212,7 @@ def ship(
     folder.mkdir(parents=True, exist_ok=True)
     data = batch(HELD + 5000, designs=1)
     names = list(surroundings(np.zeros((0, 2)), np.zeros(0)).inputs())
-    atoms = {name: {0: torch.export.Dim.DYNAMIC} for name in names}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            network,
-            data.inputs,
-            str(folder / "weights.onnx"),
-            dynamo=True,
-            input_names=names,
-            output_names=["embedding"],
-            dynamic_shapes=atoms,
-            external_data=False,
-            verbose=False,
-        )
-    make_plain(folder / "weights.onnx")
+    rounds = write_rounds(network, data.inputs, folder)
     with torch.no_grad():
         embedding = network(*data.inputs).numpy()
     pair = {name: t.numpy() for name, t in zip(names, data.inputs, strict=True)}
@@ -245,7 +229,8 @@ def ship(
         "parameters": sum(p.numel() for p in network.parameters()),
         "trained": dict(zip(log[0].split(","), log[-1].split(","), strict=True)),
         "commit": commit,
-        "weights_sha256": hashlib.sha256((folder / "weights.onnx").read_bytes()).hexdigest(),
+        "weights_sha256": sha256_of(folder / "weights.safetensors"),
+        "rounds_sha256": rounds,
         "licence": "MIT",
     }
     write_whole(folder / "structures.yaml", lambda p: p.write_text(yaml.safe_dump(card)))

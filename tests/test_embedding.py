@@ -1,0 +1,111 @@
+"""Embeddings: the same in any blocks, threads and order, and from networks of earlier versions."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from numpy.typing import NDArray
+
+from atomscope.classify.embedding import FOLDER, embed, embedder, load_embedder
+from atomscope.errors import UsageError
+from atomscope.models import blocks
+from atomscope.models.surroundings import surroundings
+
+ONE_GRAPH = Path(__file__).parent / "data" / "network-in-one-graph.onnx"  # of version 2, as it was
+
+
+def sheet(count: int = 900, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions and brightness of a square lattice with atoms missing, in no order."""
+    rng = np.random.default_rng(seed)
+    side = int(np.sqrt(count))
+    xy = np.stack(np.meshgrid(np.arange(side), np.arange(side)), -1).reshape(-1, 2) * 10.0
+    xy = rng.permutation(xy)[: int(0.9 * len(xy))] + rng.normal(0, 0.5, (int(0.9 * len(xy)), 2))
+    return xy, np.exp(rng.normal(0, 0.3, len(xy)))
+
+
+def table(xy: NDArray[np.float64], light: NDArray[np.float64], frame: int = 0) -> pd.DataFrame:
+    return pd.DataFrame({"frame": frame, "x_px": xy[:, 0], "y_px": xy[:, 1], "intensity": light})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("most", [1, 100, 256])
+def test_same_in_any_chunks_and_threads(most: int, threads: int) -> None:
+    inputs = surroundings(*sheet()).inputs()
+    whole = embedder().run(inputs, len(inputs["node"]))
+    assert whole.std(axis=0).max() > 0.1
+    np.testing.assert_allclose(embedder().run(inputs, most, threads), whole, atol=1e-5)
+
+
+def test_surroundings_are_the_same_in_any_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = surroundings(*sheet()).inputs()
+    monkeypatch.setattr(blocks, "BLOCK", 64)
+    monkeypatch.setattr(blocks, "MANY", 0)
+    for name, values in surroundings(*sheet()).inputs().items():
+        np.testing.assert_array_equal(values, whole[name])
+
+
+def test_tables_of_frames_in_any_order_are_embedded_alike() -> None:
+    both = pd.concat([table(*sheet(seed=seed), frame=seed) for seed in (1, 2)], ignore_index=True)
+    order = np.random.default_rng(5).permutation(len(both))
+    seen, mixed = embed(both), embed(both.iloc[order])
+    np.testing.assert_allclose(mixed.values, seen.values[order], atol=1e-5)
+    np.testing.assert_array_equal(mixed.whole, seen.whole[order])
+    assert seen.around is not None
+    assert mixed.around is not None
+    for rows in (0, 7, 100):  # the same atoms stand beside each
+        near = order[mixed.around.near[rows][mixed.around.near[rows] >= 0]]
+        assert set(near) == set(seen.around.near[order[rows]]) - {-1}
+    alone = embed(both[both["frame"] == 2])
+    np.testing.assert_allclose(
+        alone.values, seen.values[(both["frame"] == 2).to_numpy()], atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 13, 40])
+def test_few_atoms(count: int) -> None:
+    xy, light = (values[:count] for values in sheet())
+    values = embed(table(xy, light)).values
+    assert values.shape == (count, len(embedder().scatter))
+    assert np.isfinite(values).all()
+
+
+def earlier(folder: Path) -> Path:
+    """A network as earlier versions wrote it: one graph."""
+    folder.mkdir()
+    shutil.copy(ONE_GRAPH, folder / "weights.onnx")
+    shutil.copy(FOLDER / "test_pair.npz", folder)
+    card = yaml.safe_load((FOLDER / "structures.yaml").read_text())
+    del card["rounds_sha256"]
+    (folder / "structures.yaml").write_text(yaml.safe_dump(card))
+    return folder
+
+
+def test_networks_of_earlier_versions_still_work(tmp_path: Path) -> None:
+    net = load_embedder(earlier(tmp_path / "net"))
+    assert net.sha256 == embedder().sha256  # the same weights, so classifiers know both
+    xy, light = sheet(8100)
+    now, then = (embed(table(xy, light), net=which).values for which in (embedder(), net))
+    np.testing.assert_allclose(now, then, atol=1e-5)
+    (tmp_path / "net" / "weights.onnx").write_bytes(b"no")
+    with pytest.raises(UsageError, match=r"weights\.onnx is not that of its card"):
+        load_embedder(tmp_path / "net")
+
+
+def test_networks_of_earlier_versions_are_renewed(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    from atomscope.train.rounds import renew
+
+    folder = earlier(tmp_path / "net")
+    shutil.copy(FOLDER / "weights.safetensors", folder)
+    renew(folder)
+    net = load_embedder(folder)
+    assert len(net.sessions) == 2
+    assert not (folder / "weights.onnx").exists()
+    assert net.sha256 == embedder().sha256
+    inputs = surroundings(*sheet()).inputs()
+    np.testing.assert_allclose(net.run(inputs), embedder().run(inputs), atol=1e-5)
