@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
+from scipy import ndimage
 
 from atomscope.columns import DEFECTS, conform, empty
 from atomscope.plot import (
@@ -283,6 +284,30 @@ def test_any_name_of_a_defect_can_be_drawn(tmp_path: Path, name: str) -> None:
     atoms = honeycomb(missing=1)
     many = pd.concat([defect(atoms, name=name, known=False)] * 3, ignore_index=True)
     overlay(np.zeros((400, 400)), atoms, tmp_path / "a.png", pixel_size=None, defects=many)
+
+
+def test_only_a_handful_of_defects_without_a_name_have_words(tmp_path: Path) -> None:
+    """Of many, as in a disordered film, every circle stays; the frame shows between them."""
+    atoms = honeycomb()
+
+    def ink(count: int, known: bool, name: str) -> int:
+        places = [(50 + 60 * (i % 5), 60 + 80 * (i // 5)) for i in range(count)]
+        rows = pd.concat([defect(atoms, name=name, known=known)] * count, ignore_index=True)
+        rows["x_px"], rows["y_px"] = np.array(places, dtype=float).T
+        rows["atoms"] = ""
+        about = {"pixel_size": None, "defects": rows}
+        image = picture(overlay(np.zeros((400, 400)), atoms[:0], tmp_path / "a.png", **about))
+        bright = ndimage.maximum_filter(image[:900].max(axis=-1), 3)  # above the legend
+        ((_, _, radius), *_) = circles(rows, atoms[:0])
+        angles = np.linspace(0, 2 * np.pi, 90)
+        away = radius * np.column_stack([np.cos(angles), np.sin(angles)])
+        on = np.rint((np.array(places)[:, None] + away + 0.5) * 3).astype(int).reshape(-1, 2)
+        assert (bright[on[:, 1], on[:, 0]] > 60).mean() > 0.95
+        return int((bright > 60).sum())
+
+    few, many = ink(5, False, "new-12ab34cd"), ink(15, False, "new-12ab34cd")
+    assert many / 15 < few / 5 / 2  # thinner circles, and no words
+    assert ink(15, True, "new-12ab34cd") / 15 > 0.9 * few / 5  # what a rule names keeps its words
 
 
 @given(places=stn.arrays(np.float64, (12, 2), elements=st.floats(0, 300)))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from atomscope.io.write import write_whole
 from atomscope.plot.colours import KNOWN_COLOUR, UNNAMED_COLOUR, classify_colours, ring_colour
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _COMFORTABLE_SIDE = 1200  # small frames are enlarged to this many pixels
 _LEAST_SPACING = 8.0  # pixels of the picture between atoms, below which bonds would cover it
+_FEW = 5  # defects that no rule names: of more, as in a disordered film, the legend has the count
 
 
 def overlay(
@@ -38,8 +40,9 @@ def overlay(
     they become dots, and where even dots would, a fair share of them is drawn and the legend
     says so. The picture is the frame and nothing around it, but for very narrow frames, which get
     a dark margin to hold the words. Bonds are left out where they would cover the image; names
-    of defects stand beside their circles as far as there is room. The same input gives the same
-    bytes.
+    of defects stand beside their circles as far as there is room. More than a handful of defects
+    that no rule names get thin circles without words, and the legend tells how many they are. The
+    same input gives the same bytes.
 
     Args:
         frame: Values, shape (y, x); what is not finite is drawn black.
@@ -80,7 +83,8 @@ def overlay(
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     draw_scale_bar(figure, scale_bar(width, pixel_size), zoom, unit)
-    draw_legend(figure, classify_colours(atoms), len(atoms), drawn, unit)
+    nameless = 0 if defects is None else int(_crowd(defects).sum())
+    draw_legend(figure, classify_colours(atoms), len(atoms), drawn, unit, nameless)
     if title:
         draw_title(figure, title, canvas, unit)
     # Without these entries the bytes depend on the picture alone.
@@ -161,7 +165,9 @@ def _draw_defects(
     around = circles(defects, atoms)
     known = defects["known"].to_numpy(bool)
     colours = np.where(known, KNOWN_COLOUR, UNNAMED_COLOUR)
-    for colour, line in (("#000000a0", 3.2), (colours, 1.4)):
+    crowd = _crowd(defects)
+    thin = np.where(crowd, 0.6, 1.0)
+    for colour, line in (("#000000a0", 3.2 * thin), (colours, 1.4 * thin)):
         axes.add_collection(
             EllipseCollection(
                 2 * around[:, 2], 2 * around[:, 2], 0, units="xy", offsets=around[:, :2],
@@ -171,6 +177,7 @@ def _draw_defects(
         )  # fmt: skip
     dark = [withStroke(linewidth=2.6, foreground=INK)]
     order = np.argsort(known, kind="stable")  # what no rule names gets the room first
+    order = order[~crowd[order]]
     names = [drawable(str(name)) for name in defects["name"]]
     boxes = place_names([names[i] for i in order], around[order], unit / zoom)
     for row, box in zip(order, boxes, strict=True):
@@ -179,3 +186,9 @@ def _draw_defects(
                 box[0], box[1], names[row], ha="left", va="bottom", path_effects=dark,
                 clip_on=True, **text(unit) | {"color": colours[row]},
             )  # fmt: skip
+
+
+def _crowd(defects: pd.DataFrame) -> NDArray[np.bool_]:
+    """Defects that no rule names, where there are more than a handful, shape (D,)."""
+    nameless = ~defects["known"].to_numpy(bool)
+    return np.asarray(nameless & (nameless.sum() > _FEW))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from atomscope.plot.colours import Classes
+from atomscope.plot.colours import UNNAMED_COLOUR, Classes
 
 DPI = 100  # only the ratio of points to pixels; the picture has as many pixels as it needs
 INK = "#11151a"
@@ -32,16 +32,20 @@ def draw_scale_bar(figure: Any, bar: tuple[float, str], zoom: float, unit: float
     )
 
 
-def draw_legend(figure: Any, classes: Classes, total: int, drawn: int, unit: float) -> None:
-    """Draw how many atoms there are of each class, and which share of them is drawn."""
+def draw_legend(
+    figure: Any, classes: Classes, total: int, drawn: int, unit: float, nameless: int = 0
+) -> None:
+    """Draw how many atoms there are of each class, which share of them is drawn, odd places."""
     from matplotlib.lines import Line2D
 
-    counts = np.bincount(classes.index, minlength=len(classes.labels))
+    counts = np.bincount(classes.index, minlength=len(classes.labels)).tolist()
+    entries = [*zip(classes.labels, classes.colours, counts, strict=True)]
+    entries.append(("places that no rule names", UNNAMED_COLOUR, nameless))
     handles = [
         Line2D([], [], linestyle="", marker="o", markersize=0.9 * unit * 72 / DPI,
                markerfacecolor="none", markeredgecolor=colour, markeredgewidth=0.18 * unit,
                label=f"{label}  ({count:,})")
-        for label, colour, count in zip(classes.labels, classes.colours, counts, strict=True)
+        for label, colour, count in entries
         if count
     ]  # fmt: skip
     heading = f"{total:,} atoms" if total != 1 else "1 atom"
