@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.intervals import poisson_interval
 from atomscope.simulate.movies import Movie, Setting, movie
 from atomscope.track import Tracking, find_events, summary, track
 
@@ -30,6 +31,7 @@ KINDS = {
 MISSES = (0.05, 0.1, 0.2)  # share of missed atoms, by seed
 HITS = 3  # an atom found less often, and a track with fewer rows, counts for nothing
 LATE = 2  # frames between a true event and the one that is found
+SURE = 0.9  # of the stated probability that two rows of a track are one atom
 EDGE = 3  # frames at the beginning and the end in which events cannot be told
 SETTINGS = ((0.35, 3), (0.35, 20), (0.5, 3), (0.5, 20))  # spacings, frames
 
@@ -75,7 +77,7 @@ def one(kind: str, seed: int, setting: Setting, peers: list[str]) -> list[dict[s
     seconds = time.process_time() - start
     number = tracking.atoms["track"].to_numpy(dtype=float, na_value=-1).astype(np.int64)
     ours = base | {"program": "atomscope", "seconds": seconds} | links(made, number)
-    rows = [ours | events(made, tracking, kind, setting)]
+    rows = [ours | trusted(made, tracking) | events(made, tracking, kind, setting)]
     for name in peers:
         tried = []
         for reach, memory in SETTINGS:
@@ -103,6 +105,29 @@ def links(made: Movie, number: NDArray[np.int64]) -> dict[str, float]:
         "rows": real,
         "lost": real - len(good),
         "false": len(kept) - len(good),
+    }
+
+
+def trusted(made: Movie, tracking: Tracking) -> dict[str, float]:
+    """Steps from found row to found row of a track that are stated as doubtful, and switches.
+
+    The probability of a step over bridged rows is the product of theirs.
+    """
+    table = tracking.tracks[tracking.tracks["kind"] == "atom"].copy()
+    keys = ["frame", "atom"]
+    known = made.atoms[keys].assign(true=made.identity)
+    table["true"] = table[keys].merge(known, how="left", on=keys)["true"].to_numpy()
+    bridged = table["atom"].notna().cumsum().shift(fill_value=0)  # the same up to the next found
+    steps = table.groupby([table["track"], bridged])["same"]
+    table["step"] = steps.transform(lambda p: p.prod(min_count=1))
+    found = table[table["true"] >= 0]
+    again = found["track"].eq(found["track"].shift())
+    switch = again & found["true"].ne(found["true"].shift())
+    doubtful = again & found["step"].lt(SURE)
+    return {
+        "doubtful": int(doubtful.sum()),
+        "doubtful_switches": int((doubtful & switch).sum()),
+        "expected_switches": float((1 - found["step"])[again].sum()),
     }
 
 
@@ -217,6 +242,14 @@ def report(table: pd.DataFrame) -> None:
             f"{score:.3f} ({single.mean():.3f} ± {single.std():.3f})"
             f"  {int(g['rates_inside'].sum())}/{int(g['rates'].sum())}"
         )
+    rows, switches = ours["rows"].sum(), ours["switches"].sum()
+    sure = switches - ours["doubtful_switches"].sum()
+    low, high = (1e5 * limit / rows for limit in poisson_interval(switches))
+    print(
+        f"\n{switches} identity switches in {rows} rows, {1e5 * switches / rows:.1f} per 1e5, 95 % "
+        f"interval {low:.1f} to {high:.1f}; expected {ours['expected_switches'].sum():.1f} by what "
+        f"is stated; steps below {SURE}: {ours['doubtful'].sum()}, switches at others: {sure}"
+    )
     seconds = table.groupby("program")["seconds"].median().round(2).to_dict()
     print(f"\nCPU seconds per movie, median: {seconds}")
 

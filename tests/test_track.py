@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
+from scipy.sparse import csr_array
 
 import atomscope
 from atomscope.apps.cli import run
@@ -20,9 +21,12 @@ from atomscope.simulate.movies import Movie, Setting, movie
 from atomscope.species import fit_lattices
 from atomscope.track import Tracker, Tracking, find_events, finish, summary, track
 from atomscope.track.assign import one_to_one
-from atomscope.track.dopants import Path as Way
+from atomscope.track.dopants import Path as Dopant
 from atomscope.track.hmm import smooth
 from atomscope.track.log import Log
+from atomscope.track.readings import Readings
+from atomscope.track.trades import GONE, JUMP
+from atomscope.track.ways import Habit, Way, follow
 from atomscope.track.weave import _trade
 
 MISSES = (0.05, 0.1, 0.2)
@@ -448,7 +452,64 @@ def test_a_dopant_that_goes_to_and_fro_is_followed_though_away_for_one_frame(see
     assert switches(made, track(made.atoms, shape=made.shape)) == 0
     # of one that stays where it is otherwise, two misreadings are likelier
     made = to_and_fro([91, 1, 87], seed)
-    assert switches(made, track(made.atoms, shape=made.shape)) == 4
+    found = track(made.atoms, shape=made.shape)
+    assert switches(made, found) == 4
+    least = found.tracks.nsmallest(4, "same")  # of both atoms, there and back
+    assert set(least["frame"]) == {91, 92}
+    assert least["track"].nunique() == 2
+    assert least["same"].max() < 1
+
+
+def test_where_no_dopant_is_every_atom_is_the_same_as_before() -> None:
+    made = movie("still", 5, EASY)
+    rows = track(made.atoms.assign(species="C"), shape=made.shape).tracks
+    first = ~rows.duplicated("track")
+    assert rows.loc[first, "same"].isna().all()
+    assert (rows.loc[~first, "same"] == 1).all()
+
+
+def test_a_reading_is_worth_what_the_movie_shows(rng: np.random.Generator) -> None:
+    here = np.arange(4000) < 400
+    says = here ^ (rng.random(4000) < 0.05)
+    plain = Readings(says, np.full(4000, 0.97)).log_odds(here)
+    assert len(np.unique(plain)) == 2
+    # probabilities that are drawn without regard to what is true add nothing but scatter
+    sure = rng.choice([0.999, 0.995, 0.98], 4000)
+    blind = Readings(says, sure).log_odds(here)
+    weight = (2 * sure - 1) / (2 * 0.97 - 1)
+    assert np.abs(blind - plain * weight).max() < 1.0
+    # those that are lower where a reading is wrong do
+    wrong = says != here
+    told = Readings(says, np.where(wrong, 0.95, 0.999)).log_odds(here)
+    assert (told[wrong & ~says] > plain[wrong & ~says] + 2).all()
+    assert (told[wrong & says] < plain[wrong & says] - 2).all()
+
+
+def test_steps_of_a_dopant_have_the_chances_of_all_its_ways(rng: np.random.Generator) -> None:
+    """Every way of a dopant over three places in a row, or not there, by itself."""
+    frames, xy = 4, np.array([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0]])
+    evidence = rng.normal(0, 3, (frames, 3))
+    rate = 0.1
+    found = follow(evidence, xy, 1.0, Habit(rate, csr_array((3, 3)), np.zeros(3)))
+    step = np.full((4, 4), np.exp(GONE))
+    step[3, 3] = 1.0
+    apart = np.abs(np.subtract.outer(np.arange(3), np.arange(3)))
+    step[:3, :3] = np.choose(apart, [1 - rate, rate / 3, rate**2 / 6]) + np.exp(JUMP)
+    every = np.array(list(np.ndindex(*[4] * frames)))
+    seen = np.exp(np.column_stack([evidence, np.zeros(frames)]))
+    chance = np.where(every[:, 0] < 3, np.exp(GONE / 3), 1.0)
+    chance *= np.prod([seen[t, every[:, t]] for t in range(frames)], axis=0)
+    chance *= np.prod([step[every[:, t - 1], every[:, t]] for t in range(1, frames)], axis=0)
+    chance /= chance.sum()
+    way = np.where(found.place < 0, 3, found.place)
+    for t in range(frames):
+        assert found.p[t] == pytest.approx(chance[every[:, t] == way[t]].sum(), rel=1e-6)
+    for t in range(1, frames):
+        both = (every[:, t - 1] == way[t - 1]) & (every[:, t] == way[t])
+        assert found.step[t] == pytest.approx(chance[both].sum(), rel=1e-6)
+        for place in range(3):
+            moved = (every[:, t - 1] == place) != (every[:, t] == place)
+            assert found.stir[t, place] == pytest.approx(chance[moved].sum(), abs=1e-9)
 
 
 @pytest.mark.parametrize("ways", [((0, 1), (1, 2)), ((1, 2), (0, 1)), ((0, 1), (1, 0)), ((2, 0),)])
@@ -463,7 +524,9 @@ def test_hops_of_one_moment_leave_every_atom_at_one_place(
     )
     track = place.copy()
     late = np.arange(10) >= 5
-    _trade(log, place, [Way(0, np.where(late, b, a), np.ones(10)) for a, b in ways], track)
+    sure = (np.ones(10), np.ones(10), np.zeros((10, 3)), 0.0)
+    paths = [Way(np.where(late, b, a), *sure) for a, b in ways]
+    _trade(log, place, [Dopant.of(0, path, np.arange(3)) for path in paths], track)
     table = track.reshape(3, 10)
     assert (np.sort(table, axis=0) == np.arange(3)[:, None]).all()
     assert (table[:, :5] == np.arange(3)[:, None]).all()

@@ -14,7 +14,8 @@ from atomscope.track.lives import Lives
 from atomscope.track.log import Log
 from atomscope.track.motion import Bools, Floats, Ints
 
-_SAME = 0.3  # spacings: two places nearer than this, never filled at once, are one
+_SAME = 0.3  # spacings: two places nearer than this, hardly ever filled at once, are one
+_AT_ONCE = 0.05  # share of the hits of the rarer one that may meet one of the other: false atoms
 _OFF = 0.3  # spacings: an atom farther from a site is not on it
 _HITS = 3  # of a place that takes part in the lattice
 _TURNS = (0.0, 25.0, 50.0, 75.0)  # degrees
@@ -61,7 +62,7 @@ def merge_places(log: Log) -> tuple[Log, Ints]:
     if len(place) > 1 and np.isfinite(log.spacing):
         pairs = cKDTree(xy).query_pairs(_SAME * log.spacing, output_type="ndarray")
         times = {int(i): set(log.time[log.hit & (log.place == place[i])]) for i in np.unique(pairs)}
-        alone = [(i, j) for i, j in pairs if not times[int(i)] & times[int(j)]]
+        alone = [(i, j) for i, j in pairs if _hardly_meet(times[int(i)], times[int(j)])]
         if alone:
             i, j = np.array(alone).T
             links = coo_matrix((np.ones(len(i)), (i, j)), (len(place), len(place)))
@@ -70,12 +71,16 @@ def merge_places(log: Log) -> tuple[Log, Ints]:
             first[merged[::-1]] = np.arange(len(place))[::-1]
             merged = first[merged]
     number = np.asarray(place[merged][np.searchsorted(place, log.place)])
-    order = np.lexsort((~log.hit, log.time, number))
+    order = np.lexsort((-np.nan_to_num(log.p), ~log.hit, log.time, number))
     pairs = np.column_stack([number, log.time])[order]
     again = np.all(pairs[1:] == pairs[:-1], axis=1)
     keep = np.ones(len(number), dtype=bool)
     keep[order[1:][again]] = False
     return log.keep(keep), number[keep]
+
+
+def _hardly_meet(some: set[int], others: set[int]) -> bool:
+    return len(some & others) <= _AT_ONCE * min(len(some), len(others))
 
 
 def index_places(

@@ -61,9 +61,12 @@ def track_table(
             "site": site,
             "species": _species(log, woven)[entry],
             "p": p,
+            "same": np.where(is_atom[entry], woven.same[entry], np.nan),
         }
     )
-    return conform(rows.sort_values(["track", "frame"], ignore_index=True), TRACKS)
+    rows = rows.sort_values(["track", "frame"], ignore_index=True)
+    rows.loc[~rows.duplicated("track"), "same"] = np.nan  # there is none before
+    return conform(rows, TRACKS)
 
 
 def _in_frame(log: Log, entry: Ints) -> Floats:
