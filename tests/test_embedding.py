@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from atomscope.classify.embedding import FOLDER, embed, embedder, load_embedder
 from atomscope.errors import UsageError
 from atomscope.models import blocks
+from atomscope.models.nearest import nearest
 from atomscope.models.surroundings import surroundings
 
 ONE_GRAPH = Path(__file__).parent / "data" / "network-in-one-graph.onnx"  # of version 2, as it was
@@ -109,3 +110,39 @@ def test_networks_of_earlier_versions_are_renewed(tmp_path: Path) -> None:
     assert net.sha256 == embedder().sha256
     inputs = surroundings(*sheet()).inputs()
     np.testing.assert_allclose(net.run(inputs), embedder().run(inputs), atol=1e-5)
+
+
+def places(kind: str) -> NDArray[np.float64]:
+    rng = np.random.default_rng(3)
+    crowd = np.concatenate([rng.normal(0, 1, (900, 2)), rng.uniform(-300, 300, (900, 2))])
+    return {
+        "even": sheet(2500)[0],
+        "far": sheet(2500)[0] + 1e5,
+        "random": rng.uniform(0, 100, (2000, 2)),
+        "crowd": crowd,
+        "islands": rng.normal(0, 1, (1500, 2)) + 1e4 * rng.integers(0, 2, (1500, 1)),
+        "strip": rng.uniform(0, 1, (2000, 2)) * [5000, 20],
+        "column": rng.uniform(0, 1, (2000, 2)) * [20, 5000],
+        "line": rng.uniform(0, 100, (1200, 1)) * [1.0, 0.0],
+        "pairs": np.repeat(rng.uniform(0, 100, (700, 2)), 2, axis=0),
+        "point": np.ones((1200, 2)),
+        "few": rng.uniform(0, 1, (20, 2)),
+    }[kind]
+
+
+KINDS = "even far random crowd islands strip column line pairs point few"
+
+
+@pytest.mark.parametrize("kind", KINDS.split())
+def test_nearest_are_the_nearest(kind: str) -> None:
+    xy = places(kind)
+    distance, index = nearest(xy, 36)
+    rows = np.arange(len(xy))
+    assert distance.shape == index.shape == (len(xy), min(36, len(xy) - 1))
+    assert (index != rows[:, None]).all()
+    assert (np.diff(np.sort(index, axis=1), axis=1) > 0).all()  # none twice
+    apart = np.linalg.norm(xy[index] - xy[:, None], axis=2)
+    np.testing.assert_allclose(distance, apart, rtol=1e-6)  # as far as it is said
+    for row in rows[:: len(xy) // 20]:
+        others = np.delete(np.linalg.norm(xy - xy[row], axis=1), row)
+        np.testing.assert_allclose(distance[row], np.sort(others)[: index.shape[1]], rtol=1e-6)

@@ -174,12 +174,15 @@ class Embedded:
         spacing: (N,) local spacing in px.
         around: Of the nearest twelve, the rows of those that stand beside each; None where rows are
             no atoms.
+        light: (N,) log brightness over that of the frame, NaN where it is unknown; None where rows
+            are no atoms.
     """
 
     values: Floats
     whole: NDArray[np.bool_]
     spacing: Floats
     around: Around | None = None
+    light: Floats | None = None
 
     def around_among(self, rows: NDArray[np.intp]) -> Around | None:
         """Return the same for some rows, by their numbers among these."""
@@ -213,11 +216,13 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)
     near, after = np.full((2, len(xy), NEIGHBOURS), -1, np.int32)
+    log = np.full(len(xy), np.nan)
     for frame in frames_of(table):
         rows = frame[_together(xy[frame])]
         seen = surroundings(*change(xy[rows], light[rows]))
         values[rows] = net.run(seen.inputs())
         spacing[rows] = seen.spacing
+        log[rows] = np.where(np.isfinite(light[rows]), seen.log, np.nan)
         apart, other = seen.edge[..., 0], seen.index != np.arange(len(rows))[:, None]
         number = rows[seen.index]
         near[rows] = np.where(other & (apart < NEAR), number, -1)
@@ -225,4 +230,4 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
         inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
         whole[rows] = inside > CUT * seen.spacing
-    return Embedded(values, whole, spacing, Around(near, after))
+    return Embedded(values, whole, spacing, Around(near, after), log)

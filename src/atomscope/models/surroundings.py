@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from atomscope.models.blocks import blockwise
+from atomscope.models.nearest import nearest
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -42,6 +42,7 @@ class Surroundings:
         edge: (N, 12, EDGE): distance in local spacings, difference of log brightness.
         weight: (N, 12) from 0 at the rim and where padded to 1.
         spacing: (N,) local spacing in the unit of the positions.
+        log: (N,) log brightness over its median.
     """
 
     node: Singles
@@ -50,6 +51,7 @@ class Surroundings:
     edge: Singles
     weight: Singles
     spacing: Floats
+    log: Singles
 
     def inputs(self) -> dict[str, Singles | Ints]:
         """Inputs of the network by name."""
@@ -68,10 +70,11 @@ def surroundings(xy: Floats, brightness: Floats) -> Surroundings:
     made = _blank(count)
     if count < 2:
         return made
-    distance, index = _nearest(xy)
+    distance, index = nearest(xy, AROUND)
     k = min(NEIGHBOURS, index.shape[1])
     own = _own_spacing(distance)
-    log = _log_brightness(brightness)
+    log = made.log
+    log[:] = _log_brightness(brightness)
 
     def spacings(rows: slice) -> None:
         made.spacing[rows] = _median(own, index[rows], rows)
@@ -96,27 +99,6 @@ def surroundings(xy: Floats, brightness: Floats) -> Surroundings:
     blockwise(spacings, count)
     blockwise(describe, count)
     return made
-
-
-def _nearest(xy: Floats) -> tuple[Singles, Ints]:
-    """Distances and numbers (N, k) of the nearest other atoms, AROUND of them or all."""
-    count = len(xy)
-    near = min(AROUND, count - 1)
-    distance, index = np.empty((count, near), np.float32), np.empty((count, near), np.int32)
-    tree = cKDTree(xy)
-
-    def ask(rows: slice) -> None:
-        apart, found = tree.query(xy[rows], k=near + 1)
-        own = found == np.arange(count)[rows, None]
-        own[~own.any(axis=1), -1] = True  # atoms in one point may not find themselves
-        if own[:, 0].all():
-            distance[rows], index[rows] = apart[:, 1:], found[:, 1:]
-        else:
-            distance[rows] = apart[~own].reshape(-1, near)
-            index[rows] = found[~own].reshape(-1, near)
-
-    blockwise(ask, count)
-    return distance, index
 
 
 def _light(log: Singles, near: Ints, rows: slice) -> Singles:
@@ -168,4 +150,5 @@ def _blank(count: int) -> Surroundings:
         np.zeros((*shape, EDGE), np.float32),
         np.zeros(shape, np.float32),
         np.ones(count),
+        np.zeros(count, np.float32),
     )
