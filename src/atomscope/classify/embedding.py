@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,9 @@ from atomscope.classify.adapt import SAME, Change
 from atomscope.classify.beside import Around
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
-from atomscope.models.blocks import MANY, cores, in_threads, slices
+from atomscope.models.blocks import MANY, blockwise, cores, in_threads, slices
 from atomscope.models.store import ZOO, open_session
-from atomscope.models.surroundings import NEIGHBOURS, surroundings
+from atomscope.models.surroundings import NEIGHBOURS, Ints, Surroundings, surroundings
 
 Floats = NDArray[np.float64]
 FOLDER = ZOO / "structures"
@@ -120,8 +120,8 @@ def _together(xy: Floats) -> NDArray[np.intp]:
     strips = int(np.ceil(np.sqrt(len(xy) / PART)))
     blocks = [
         strip[part]
-        for strip in np.array_split(np.argsort(xy[:, 0], kind="stable"), strips)
-        for part in np.array_split(np.argsort(xy[strip, 1], kind="stable"), strips)
+        for strip in np.array_split(np.argsort(xy[:, 0]), strips)
+        for part in np.array_split(np.argsort(xy[strip, 1]), strips)
     ]
     return np.concatenate(blocks)
 
@@ -223,11 +223,19 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
         values[rows] = net.run(seen.inputs())
         spacing[rows] = seen.spacing
         log[rows] = np.where(np.isfinite(light[rows]), seen.log, np.nan)
-        apart, other = seen.edge[..., 0], seen.index != np.arange(len(rows))[:, None]
-        number = rows[seen.index]
-        near[rows] = np.where(other & (apart < NEAR), number, -1)
-        after[rows] = np.where(other & (apart >= NEAR) & (apart < NEXT), number, -1)
+        blockwise(partial(_beside, seen, rows, near, after), len(rows))
         low, high = xy[rows].min(axis=0), xy[rows].max(axis=0)
         inside = np.minimum(xy[rows] - low, high - xy[rows]).min(axis=1)
         whole[rows] = inside > CUT * seen.spacing
     return Embedded(values, whole, spacing, Around(near, after), log)
+
+
+def _beside(
+    seen: Surroundings, rows: NDArray[np.intp], near: Ints, after: Ints, part: slice
+) -> None:
+    """Write the numbers of those that stand beside a part of the rows of a frame."""
+    apart, number = seen.edge[part, :, 0], rows[seen.index[part]]
+    other = number != rows[part, None]
+    close = apart < NEAR
+    near[rows[part]] = np.where(other & close, number, -1)
+    after[rows[part]] = np.where(other & ~close & (apart < NEXT), number, -1)

@@ -12,15 +12,14 @@ BLOCK = 2048  # rows
 MANY = 10_000  # rows from which on all cores help
 
 
-def blockwise(work: Callable[[slice], None], count: int, most: int | None = None) -> None:
+def blockwise(work: Callable[[slice], None], count: int) -> None:
     """Call `work` with slices that cover so many rows.
 
     Args:
         work: Writes what it makes of these rows into arrays of its own; slices run in threads.
         count: Rows.
-        most: Of a slice; BLOCK by default.
     """
-    in_threads(work, slices(count, most or BLOCK), cores() if count >= MANY else 1)
+    in_threads(work, slices(count, BLOCK), cores() if count >= MANY else 1)
 
 
 def slices(count: int, most: int) -> Iterator[slice]:

@@ -25,7 +25,6 @@ ASKED = 300  # atoms that tell how far the nearest are
 USUAL, MARGIN = 0.9, 1.02  # share of them whose nearest lie well within the cells around
 HALF = 2  # cells on each side of that of an atom
 ROOM = 64  # candidates of a row of cells, at most
-CHUNK = 512  # atoms at a time: their candidates fit the cache of a core
 SPARSE = 4  # empty cells per atom beyond which there is no sense in cells
 LOW, HIGH = np.uint64(0xFFF), np.uint64(0xFFFFFFFFFFFFF000)  # bits: place, squared distance
 
@@ -60,7 +59,7 @@ def nearest(xy: Floats, most: int) -> tuple[Singles, Ints]:
         if len(far):
             ask(far)
 
-    blockwise(search, count, CHUNK)
+    blockwise(search, count)
     return distance, index
 
 
