@@ -109,6 +109,23 @@ def test_a_network_with_classes_is_shipped_and_sorts_columns(tmp_path):
     assert label[0].mean() > 0.5
 
 
+def test_rare_classes_weigh_more_but_no_more_than_asked():
+    from atomscope.train.data import class_balance
+    from atomscope.train.structure import recipe_for
+
+    recipe = recipe_for("1H-WS2").model_copy(update={"batch": 2, "size": 64})
+    last = recipe.phases[-1]
+
+    def balance(most):
+        return class_balance(recipe, last.model_copy(update={"most_weight": most}))
+
+    np.testing.assert_array_equal(balance(1.0), 1)
+    free = balance(1e9)
+    assert free.min() == 1
+    assert free.argmax() == recipe.class_names.index("vacancy")
+    np.testing.assert_array_equal(balance(3.0), free.clamp(max=3.0))
+
+
 def test_fine_tuning_starts_from_the_shipped_weights(tmp_path):
     from safetensors.torch import load_file
 

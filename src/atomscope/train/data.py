@@ -17,7 +17,6 @@ from atomscope.train.settings import TrainingPhase, TrainingRecipe
 Batch = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 TRAINING, VALIDATION, CALIBRATION = 0, 1, 2  # streams of seeds that never meet
 COUNTED = 8  # batches that tell how rare a class is
-MOST_WEIGHT = 15.0
 
 
 class Batches(Dataset[Batch]):
@@ -72,12 +71,12 @@ def shown(frame: Frame, world: World) -> Frame:
 def class_balance(recipe: TrainingRecipe, phase: TrainingPhase) -> Tensor:
     """Return a weight per class (K,) that makes rare ones count as much as common ones.
 
-    The shares are counted in a few batches; no class gets more than MOST_WEIGHT times the
-    weight of the commonest. What this does to the probabilities is undone after the training.
+    The shares are counted in a few batches; no class gets more than `phase.most_weight` times
+    the weight of the commonest. What this does to the probabilities is undone after the training.
     """
     if not recipe.classes:
         return torch.ones(0)
     batches = Batches(recipe, phase, TRAINING, 0, COUNTED)
     label = torch.cat([batches[i][4].flatten() for i in range(COUNTED)])
     count = torch.bincount(label[label >= 0], minlength=len(recipe.classes)).float()
-    return (count.max() / count.clamp(min=1)).clamp(max=MOST_WEIGHT)
+    return (count.max() / count.clamp(min=1)).clamp(max=phase.most_weight)

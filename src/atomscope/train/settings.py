@@ -115,6 +115,12 @@ class TrainingPhase(_Strict):
         description="work the batch norms into the convolutions first: fine-tuning without them "
         "is faster and does not depend on the batch",
     )
+    most_weight: float = Field(
+        15.0,
+        ge=1,
+        description="weight of a rare class in units of the commonest one's, at most; the nearer "
+        "to 1, the nearer to the true shares the classes are told apart best",
+    )
     world: WorldSettings = WorldSettings()
 
 
