@@ -83,15 +83,13 @@ def surroundings(xy: Floats, brightness: Floats) -> Surroundings:
         near, apart, a = index[rows], distance[rows], made.spacing[rows].astype(np.float32)
         first, close = near[:, :k], apart[:, :k]
         radius = apart[:, k] if apart.shape[1] > k else apart[:, k - 1] * (1 + RIM)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            way = (xy[first] - xy[rows, None]).astype(np.float32)
-            made.unit[rows, :k] = np.nan_to_num(way / close[..., None])
-            fade = np.clip(np.nan_to_num((1 - close / radius[:, None]) / RIM), 0, 1)
-        weight = fade * fade * (3 - 2 * fade)
-        made.index[rows, :k], made.weight[rows, :k] = first, weight
+        way = (xy[first] - xy[rows, None]).astype(np.float32)
+        np.multiply(way, _inverse(close)[..., None], out=made.unit[rows, :k])
+        fade = ((radius[:, None] - close) * (_inverse(radius) / RIM)[:, None]).clip(0, 1)
+        made.index[rows, :k], made.weight[rows, :k] = first, fade * fade * (3 - 2 * fade)
         edge, node = made.edge[rows, :k], made.node[rows]
-        edge[..., 0] = (close / a[:, None]).clip(0, 9)
-        edge[..., 1] = (log[first] - log[rows, None]).clip(-MOST, MOST)
+        np.clip(close / a[:, None], 0, 9, out=edge[..., 0])
+        np.clip(log[first] - log[rows, None], -MOST, MOST, out=edge[..., 1])
         node[:, :4] = _light(log, near, rows)
         node[:, 4] = (apart[:, :3].mean(axis=1) / a).clip(0, 9)
         node[:, 5] = (radius / a).clip(0, 9)
@@ -99,6 +97,11 @@ def surroundings(xy: Floats, brightness: Floats) -> Surroundings:
     blockwise(spacings, count)
     blockwise(describe, count)
     return made
+
+
+def _inverse(lengths: Singles) -> Singles:
+    """One over lengths; of atoms in one point nothing is infinite."""
+    return np.asarray(1 / np.maximum(lengths, np.float32(1e-30)))
 
 
 def _light(log: Singles, near: Ints, rows: slice) -> Singles:
