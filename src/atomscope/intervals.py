@@ -12,6 +12,11 @@ from atomscope.errors import UsageError
 _NO_SCATTER = 1e-24  # of the square of a sum: rounding
 
 
+def robust_scatter(values: NDArray[Any]) -> float:
+    """Return the standard deviation of most values, from their median absolute deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
 def poisson_interval(count: float, level: float = 0.95) -> tuple[float, float]:
     """Return the exact interval of a Poisson mean (Garwood, Biometrika 28, 437 (1936)).
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from shutil import copyfile
@@ -21,6 +22,7 @@ from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embe
 from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.classify.shares import with_shares
+from atomscope.classify.twins import Twins, by_brightness
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
@@ -76,6 +78,7 @@ class Classifier:
         kind: (n,) number of the label of each example.
         shown: (C + 1, C + 1) by how much labels, and none of them, stood next to each other oftener
             than by chance where it was taught; None where that is not known.
+        twins: Which structures differ from a common one in brightness alone; None likewise.
         net: That embeds: the one of the package, or one of its own.
     """
 
@@ -83,6 +86,7 @@ class Classifier:
     values: Floats
     kind: NDArray[np.intp]
     shown: Floats | None = None
+    twins: Twins | None = None
     net: Embedder = field(default_factory=embedder)
 
     @property
@@ -100,12 +104,15 @@ class Classifier:
     def answers(
         self, seen: Embedded, rows: NDArray[np.intp], weight: Floats | None = None
     ) -> Floats:
-        """Probabilities (N, C + 1) of some rows that also know what stands beside what there.
+        """Probabilities (N, C + 1) of some rows that also know of the other rows and of twins.
 
         `weight` (N,) is by how much each row counts, as in `with_neighbours`.
         """
-        p = self.probabilities(seen.values[rows])
-        return with_neighbours(p, seen.around_among(rows), weight, self.shown)
+        p, around = self.probabilities(seen.values[rows]), seen.around_among(rows)
+        found = with_neighbours(p, around, weight, self.shown)
+        if self.twins is None or around is None or seen.light is None:
+            return found
+        return by_brightness(found, seen.light[rows], around, self.twins, weight)
 
     def see(self, table: pd.DataFrame) -> Embedded:
         """Embed the atoms of a table, or what else was taught, as `objects` gives them."""
@@ -159,11 +166,13 @@ class Classifier:
             write_whole(folder / source.name, partial(copyfile, source))
 
     def _write(self, path: Path) -> None:
+        arrays: dict[str, Any] = {"values": self.values, "kind": self.kind}
+        if self.shown is not None:
+            arrays["shown"] = self.shown
+        if self.twins is not None:
+            arrays |= {f"twin_{f.name}": getattr(self.twins, f.name) for f in fields(Twins)}
         with path.open("wb") as file:
-            if self.shown is None:
-                np.savez(file, values=self.values, kind=self.kind)
-            else:
-                np.savez(file, values=self.values, kind=self.kind, shown=self.shown)
+            np.savez(file, **arrays)
 
 
 def probabilities(likelihood: Floats, labels: tuple[str, ...], calibration: Calibration) -> Floats:
@@ -214,6 +223,7 @@ def load(folder: str | Path) -> Classifier:
         with np.load(folder / "examples.npz", allow_pickle=False) as file:
             values, kind = file["values"].astype(float), file["kind"].astype(np.intp)
             shown = file["shown"].astype(float) if "shown" in file else None
+            twins = _twins(file) if "twin_of" in file else None
     except (OSError, ValueError, KeyError, yaml.YAMLError, ValidationError) as error:
         if isinstance(error, UsageError):
             raise
@@ -231,7 +241,26 @@ def load(folder: str | Path) -> Classifier:
     classes = len(set(card.labels) - {NONE}) + 1
     if shown is not None and (shown.shape != (classes, classes) or not (shown > 0).all()):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    return Classifier(card, values, kind, shown, net)
+    if twins is not None and not _fits(twins, classes):
+        raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
+    return Classifier(card, values, kind, shown, twins, net)
+
+
+def _twins(file: Mapping[str, NDArray[Any]]) -> Twins:
+    of, count = (file[f"twin_{name}"].astype(np.intp) for name in ("of", "count"))
+    return Twins(of, file["twin_over"].astype(float), count)
+
+
+def _fits(twins: Twins, classes: int) -> bool:
+    """Whether they are of so many structures, that of none among them."""
+    twin = twins.of >= 0
+    same = twins.of.shape == twins.over.shape == twins.count.shape == (classes - 1,)
+    return bool(
+        same
+        and (twins.of < classes).all()
+        and (twins.count[twin] > 0).all()
+        and np.isfinite(twins.over).all()
+    )
 
 
 def classify(table: pd.DataFrame, classifier: Classifier) -> pd.DataFrame:

@@ -33,7 +33,12 @@ def whitening(values: Floats, kind: Ints, scatter: Floats) -> Floats:
         away = own - own.mean(axis=0)
         total = total + away.T @ away
         freedom += len(own) - 1
-    size, axes = np.linalg.eigh(total / freedom)
+    return rounded(total / freedom)
+
+
+def rounded(covariance: Floats) -> Floats:
+    """Matrix (D, D) that makes a scatter of this covariance round and of unit size."""
+    size, axes = np.linalg.eigh(covariance)
     return np.asarray(axes / np.sqrt(size.clip(FLOOR * size[-1])))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from atomscope.classify.beside import Shown, beside_examples
 from atomscope.classify.classifier import (
@@ -20,12 +21,22 @@ from atomscope.classify.classifier import (
 )
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
-from atomscope.classify.examples import checked, matched
+from atomscope.classify.examples import NONE, checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
+from atomscope.classify.twins import (
+    COMMON,
+    Compared,
+    Twins,
+    compared,
+    even_light,
+    twins,
+)
 from atomscope.errors import UsageError
 
 LEVEL = 0.9
 MOST = 2000  # examples: each is compared with all others
+REACH = 14.0  # local spacings: atoms so near to an example are compared with it
+RIM = 4.0  # of it, where surroundings are cut
 
 
 def teach(
@@ -92,21 +103,28 @@ def teach(
         calibration=numbers,
     )
     made = Classifier(card, values, kind.astype(np.intp), net=net)
-    return replace(made, shown=_shown(made, seen, rows))
+    shown = _shown(made, seen, rows)
+    if not shown:
+        return made
+    known = zip(tables, seen, shown, strict=True)
+    return replace(made, shown=beside_examples(shown), twins=_twins(made, list(known)))
 
 
-def _shown(made: Classifier, seen: Sequence[Embedded], rows: Sequence[Ints]) -> Floats | None:
-    """What stood next to the examples, by what the classifier says of all that it was shown.
+def _shown(made: Classifier, seen: Sequence[Embedded], rows: Sequence[Ints]) -> list[Shown]:
+    """Where the examples lie, and what the classifier says of all that it was shown.
 
     Args:
         made: What the examples alone teach.
         seen: Of each table.
         rows: (n,) of each table: row of each example, -1 where it is in another one.
+
+    Returns:
+        Of each table; none where what is taught are no atoms.
     """
     tables = []
     for part, row in zip(seen, rows, strict=True):
         if part.around is None:
-            return None
+            return []
         whole = np.flatnonzero(part.whole)
         said = np.full((len(part.whole), len(made.labels) + 1), np.nan)
         if len(whole):
@@ -114,7 +132,51 @@ def _shown(made: Classifier, seen: Sequence[Embedded], rows: Sequence[Ints]) -> 
         here = row >= 0
         kind = columns_of(made.card.labels)[made.kind[here]]
         tables.append(Shown(said, part.around, row[here], kind))
-    return beside_examples(tables)
+    return tables
+
+
+def _twins(made: Classifier, known: Sequence[tuple[pd.DataFrame, Embedded, Shown]]) -> Twins:
+    """Which structures differ from a common one in brightness alone, by tables of examples."""
+    said = [_said(made, shown) for _, _, shown in known]
+    every = np.concatenate(said)
+    classes = len(made.labels)
+    share = np.bincount(every[every >= 0], minlength=classes) / max(1, (every >= 0).sum())
+    found = [
+        one
+        for (table, seen, shown), kind in zip(known, said, strict=True)
+        for one in _beside_common(made, table, seen, shown, kind)
+    ]
+    return twins(found, classes, share[:classes] >= COMMON)
+
+
+def _said(made: Classifier, shown: Shown) -> Ints:
+    """Structure (N,) of all atoms of a table, NONE the last; -1 where that is not known."""
+    best = np.nan_to_num(shown.found, nan=-1.0).argmax(axis=1)
+    strange = best == len(made.labels) if NONE not in made.card.labels else False
+    return np.where(np.isnan(shown.found[:, 0]) | strange, -1, best)
+
+
+def _beside_common(
+    made: Classifier, table: pd.DataFrame, seen: Embedded, shown: Shown, said: Ints
+) -> list[Compared]:
+    """Compare the examples of a table with the common atoms around them."""
+    asked = seen.whole[shown.rows]
+    examples = shown.rows[asked]
+    if seen.light is None or not np.isfinite(seen.light).any() or not len(examples):
+        return []
+    light = even_light(seen.light, said, shown.around)
+    xy = table[["x_px", "y_px"]].to_numpy(float)
+    apart = cKDTree(xy[examples]).query(np.nan_to_num(xy, nan=np.inf))[0] / seen.spacing
+    rows = np.flatnonzero(apart < REACH)
+    near = pd.DataFrame(table.iloc[rows])
+    inner = np.where(apart[rows] < REACH - RIM, said[rows], -1)
+    number = np.searchsorted(rows, examples)
+
+    def values_of(factor: Floats) -> Floats:
+        return embed(near.assign(intensity=near["intensity"] * factor), net=made.net).values
+
+    kind = np.asarray(shown.kind[asked], np.intp)
+    return compared(values_of, light[rows], inner, number, kind, made.net.scatter)
 
 
 def _threshold(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from atomscope.intervals import robust_scatter
 from atomscope.species.gain import gain_field
 from atomscope.species.mixture import Floats, Ints
 
@@ -39,11 +40,11 @@ def off_ground(rows: pd.DataFrame, group: Ints) -> tuple[Floats, Floats]:
     ground = rows["background"].to_numpy(float)
     for frame in np.unique(frames):
         here = np.flatnonzero((frames == frame) & np.isfinite(ground))
-        if len(here) < _FEWEST or _scatter(ground[here]) <= 0:
+        if len(here) < _FEWEST or robust_scatter(ground[here]) <= 0:
             continue
-        usual = np.full(len(here), _scatter(ground[here]))
+        usual = np.full(len(here), robust_scatter(ground[here]))
         lifted = ground[here] - gain_field(xy[here], ground[here], usual, xy[here])
-        spread = _scatter(lifted)
+        spread = robust_scatter(lifted)
         slope = _slope(lifted, spread, bright[here], group[here])
         noise = np.clip((_REAL - np.abs(lifted) / spread) / (_REAL - _NOISE), 0.0, 1.0)
         noise *= bright[here] < _BRIGHT * _brightest(bright[here], group[here])
@@ -58,7 +59,7 @@ def _slope(lifted: Floats, spread: float, bright: Floats, group: Ints) -> float:
     for g in np.unique(group):
         mine = group == g
         off[mine] = bright[mine] - np.median(bright[mine])
-        scatter = _scatter(off[mine])
+        scatter = robust_scatter(off[mine])
         weight[mine] = scatter**-2 if scatter > 0 else 0.0
     usual = (np.abs(lifted) < _WITHIN * spread) & (off**2 * weight < _WITHIN**2) & (weight > 0)
     if usual.sum() < _FEWEST or spread <= 0:
@@ -73,8 +74,3 @@ def _brightest(bright: Floats, group: Ints) -> float:
     """Typical brightness of the brightest sublattice of many atoms."""
     large = [g for g in np.unique(group) if np.sum(group == g) >= _FEWEST]
     return max((float(np.median(bright[group == g])) for g in large), default=np.inf)
-
-
-def _scatter(values: Floats) -> float:
-    """Standard deviation of most values, from their median absolute deviation."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
