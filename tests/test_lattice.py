@@ -249,3 +249,20 @@ def test_many_atoms_take_time_in_proportion():
 def test_wrong_arrays_are_told(xy, bright, word):
     with pytest.raises(UsageError, match=word):
         fit_lattice(xy, bright)
+
+
+def test_what_was_fitted_last_is_told_again_and_belongs_to_who_asked(rng):
+    xy, _ = crystal("honeycomb", rng)
+    bright = rng.uniform(1.0, 1.1, len(xy))
+    first = fit_lattice(xy, bright)
+    kept = first.sublattice.copy()
+    first.sublattice[:] = -1
+    first.deviation[:] = np.nan
+    first.basis[:] = first.vectors[:] = first.origin[:] = np.nan
+    again = fit_lattice(xy, bright)
+    np.testing.assert_array_equal(again.sublattice, kept)
+    assert np.isfinite(again.basis).all()
+    assert np.isfinite(again.vectors).all()
+    assert np.isfinite(again.origin).all()
+    swapped = fit_lattice(xy, np.where(kept == 0, 1.0, 3.0))  # the brighter sublattice comes first
+    assert (swapped.sublattice[kept == 1] == 0).all()
