@@ -32,5 +32,7 @@ numpy.testing.assert_allclose(1.0, 1.0)
 
 
 def test_what_is_put_off_or_left_out_harms_nothing() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=False, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
