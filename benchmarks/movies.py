@@ -111,23 +111,21 @@ def links(made: Movie, number: NDArray[np.int64]) -> dict[str, float]:
 def trusted(made: Movie, tracking: Tracking) -> dict[str, float]:
     """Steps from found row to found row of a track that are stated as doubtful, and switches.
 
-    The probability of a step over bridged rows is the product of theirs.
+    A step is as sure as the product of both rows.
     """
     table = tracking.tracks[tracking.tracks["kind"] == "atom"].copy()
     keys = ["frame", "atom"]
     known = made.atoms[keys].assign(true=made.identity)
     table["true"] = table[keys].merge(known, how="left", on=keys)["true"].to_numpy()
-    bridged = table["atom"].notna().cumsum().shift(fill_value=0)  # the same up to the next found
-    steps = table.groupby([table["track"], bridged])["same"]
-    table["step"] = steps.transform(lambda p: p.prod(min_count=1))
     found = table[table["true"] >= 0]
     again = found["track"].eq(found["track"].shift())
     switch = again & found["true"].ne(found["true"].shift())
-    doubtful = again & found["step"].lt(SURE)
+    sure = (found["same"] * found["same"].shift())[again]
+    doubtful = sure < SURE
     return {
         "doubtful": int(doubtful.sum()),
-        "doubtful_switches": int((doubtful & switch).sum()),
-        "expected_switches": float((1 - found["step"])[again].sum()),
+        "doubtful_switches": int((doubtful & switch[again]).sum()),
+        "expected_switches": float((1 - sure).sum()),
     }
 
 

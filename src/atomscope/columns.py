@@ -85,7 +85,7 @@ TRACKS: tuple[Column, ...] = (
     Column("site", "string", "", "site of the lattice: cell and sublattice, as 'i j s'", "track"),
     Column("species", "string", "", "chemical symbol, or name of the defect", "track"),
     Column("p", "float64", "", "probability of the assignment", "track"),
-    Column("same", "float64", "", "probability that the row before is the same atom", "track"),
+    Column("same", "float64", "", "probability that no dopant traded places with it", "track"),
 )
 
 EVENTS: tuple[Column, ...] = (

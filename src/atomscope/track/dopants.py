@@ -24,7 +24,7 @@ _PATCH = 10.0  # spacings around the start of a path that are looked at
 _HINT = 8.0  # log-odds of one stay with which a dopant is looked for
 _PROOF = 14.0  # of the whole path, with which it is one
 _TAKEN = -20.0  # log-odds where another dopant is
-_STIRRED = 1e-4  # chance of a move, below which it is not kept
+_SOME = 1e-4  # probability of a place, below which it is not kept
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,24 @@ class Path:
         word: Code of its species.
         place: Number of the place in each frame, -1 where it is not there, shape (F,).
         p: Posterior probability of that, shape (F,).
-        step: That it went from where it was before to where it is, shape (F,).
-        stir: That it left a place since the frame before, or came there, shape (F, P) by the
+        chance: Posterior probability of each place, small ones left out, shape (F, P) by the
             number of the place.
     """
 
     word: int
     place: Ints
     p: Floats
-    step: Floats
-    stir: coo_array
+    chance: coo_array
 
     @classmethod
     def of(cls, word: int, way: Way, places: Ints) -> Path:
         """Take a way over some places, whose numbers are given, shape (n,)."""
         place = np.where(way.place >= 0, places[way.place], -1)
-        time, column = np.nonzero(way.stir > _STIRRED)
+        p = way.chance[np.arange(len(place)), way.place]  # -1 is the column for 'not there'
+        time, column = np.nonzero(way.chance[:, :-1] > _SOME)
         shape = (len(place), int(places.max()) + 1)
-        stir = coo_array((way.stir[time, column], (time, places[column])), shape=shape)
-        return cls(word, place, way.p, way.step, stir)
+        chance = coo_array((way.chance[time, column], (time, places[column])), shape=shape)
+        return cls(word, place, p, chance)
 
 
 def find_paths(log: Log, sites: Sites, merged: Ints, usable: Bools) -> list[Path]:

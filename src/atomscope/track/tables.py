@@ -64,9 +64,7 @@ def track_table(
             "same": np.where(is_atom[entry], woven.same[entry], np.nan),
         }
     )
-    rows = rows.sort_values(["track", "frame"], ignore_index=True)
-    rows.loc[~rows.duplicated("track"), "same"] = np.nan  # there is none before
-    return conform(rows, TRACKS)
+    return conform(rows.sort_values(["track", "frame"], ignore_index=True), TRACKS)
 
 
 def _in_frame(log: Log, entry: Ints) -> Floats:

@@ -1,4 +1,4 @@
-"""The likeliest way of one dopant over the places of a patch, and how sure it is of each step.
+"""The likeliest way of one dopant over the places of a patch, and where else it may be.
 
 Viterbi path and posterior of a hidden Markov chain (Rabiner, Proc. IEEE 77, 257 (1989)) whose
 states are the places and 'not there'.
@@ -52,18 +52,13 @@ class Way:
 
     Attributes:
         place: Index of its place in each frame, -1 where it is not there, shape (F,).
-        p: Posterior probability of that, shape (F,).
-        step: Posterior probability that it was where it was before and is where it is, shape (F,);
-            1 in the first frame.
-        stir: Posterior probability that it left each place since the frame before, or came there,
-            shape (F, n); 0 in the first frame.
+        chance: Posterior probability that it is at each place, and that it is not there, shape
+            (F, n + 1).
         gain: Log-odds of the way against no dopant.
     """
 
     place: Ints
-    p: Floats
-    step: Floats
-    stir: Floats
+    chance: Floats
     gain: float
 
 
@@ -78,8 +73,7 @@ def follow(evidence: Floats, xy: Floats, spacing: float, habit: Habit) -> Way:
     """
     near, weight = _neighbours(xy, spacing, habit)
     way, gain = _likeliest(evidence, near, weight)
-    p, step, stir = _posterior(evidence, near, weight, way)
-    return Way(np.where(way < len(xy), way, -1), p, step, stir, gain)
+    return Way(np.where(way < len(xy), way, -1), _posterior(evidence, near, weight), gain)
 
 
 def _neighbours(xy: Floats, spacing: float, habit: Habit) -> tuple[Ints, Floats]:
@@ -120,10 +114,8 @@ def _likeliest(evidence: Floats, near: Ints, weight: Floats) -> tuple[Ints, floa
     return way, float(max(score[top], gone)) if (way < n).any() else 0.0
 
 
-def _posterior(
-    evidence: Floats, near: Ints, weight: Floats, way: Ints
-) -> tuple[Floats, Floats, Floats]:
-    """Forward-backward: p and step (F,) of a way, stir (F, n); see `Way`."""
+def _posterior(evidence: Floats, near: Ints, weight: Floats) -> Floats:
+    """Forward-backward over places and 'not there' (last column), shape (F, n + 1)."""
     frames, n = evidence.shape
     full = np.column_stack([evidence, np.zeros(frames)])
     full = np.exp(full - full.max(axis=1, keepdims=True))
@@ -136,33 +128,10 @@ def _posterior(
 
     forward, backward = np.empty_like(full), np.ones_like(full)
     forward[0] = full[0] * np.append(np.full(n, np.exp(GONE / 3)), 1.0)
-    forward[0] /= forward[0].sum()
     for t in range(1, frames):
-        forward[t] = spread(forward[t - 1]) * full[t]
-        forward[t] /= forward[t].sum()
+        forward[t] = spread(forward[t - 1] / forward[t - 1].sum()) * full[t]
     for t in range(frames - 2, -1, -1):
         backward[t] = spread(backward[t + 1] * full[t + 1])
         backward[t] /= backward[t].sum()
     both = forward * backward
-    both /= both.sum(axis=1, keepdims=True)
-    later = full[1:] * backward[1:]
-    into = np.array([spread(state) for state in forward[:-1]])
-    later /= (into * later).sum(axis=1, keepdims=True)
-    own = (chance * (near == np.arange(n)[:, None])).sum(axis=1) + jump
-    stay = forward[:-1, :n] * own * later[:, :n]
-    stir = np.zeros((frames, n))
-    stir[1:] = np.clip(both[1:, :n] + both[:-1, :n] - 2 * stay, 0, 1)
-    time = np.arange(frames - 1)
-    a, b = way[:-1], way[1:]
-    step = np.ones(frames)
-    step[1:] = forward[time, a] * _chance(a, b, near, chance) * later[time, b]
-    return both[np.arange(frames), way], np.clip(step, 0, 1), stir
-
-
-def _chance(origin: Ints, target: Ints, near: Ints, chance: Floats) -> Floats:
-    """Chance of steps between places, n for 'not there', shape (K,)."""
-    n = len(near)
-    inside = (origin < n) & (target < n)
-    to = np.where(inside, target, 0)
-    direct = (chance[to] * (near[to] == origin[:, None])).sum(axis=1) + np.exp(JUMP)
-    return np.where(inside, direct, np.where(origin == target, 1.0, np.exp(GONE)))
+    return np.asarray(both / both.sum(axis=1, keepdims=True))

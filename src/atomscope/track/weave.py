@@ -29,8 +29,8 @@ class Woven:
         track: Of each entry of the log, -1 for none, shape (K,).
         word: Code of the species there, -1 where it is the usual one of the track, shape (K,).
         p: Probability that this track is there, beside that of the atom, shape (K,).
-        same: Probability that it is the same atom as in the entry before, beside dopants; NaN
-            where a track goes over to an empty place, shape (K,).
+        same: Probability that it is the atom of the track there, and no dopant that traded places
+            with it, or has not yet, shape (K,).
         vacancy: Number of the vacancy of each entry, -1 for none, shape (K,).
     """
 
@@ -55,12 +55,11 @@ def weave(log: Log, merged: Ints, lives: Lives, sites: Sites, paths: list[Path])
         entry, time = _entries(log, merged, path.place)
         word[entry], p[entry] = path.word, path.p[time]
     same = _same(log, merged, paths)
-    same[[int(np.argmax(lives.life == b)) for _, b in links]] = np.nan
     return Woven(track, word, p, same, _vacancies(log, merged, lives, sites, links))
 
 
 def _same(log: Log, merged: Ints, paths: list[Path]) -> Floats:
-    """Probability that no dopant traded places there but as it is told, shape (K,)."""
+    """Probability that dopants are where their paths are, and not where they are not, (K,)."""
     same, frames = np.ones(len(merged)), len(log.frames)
     key = merged * frames + log.time
     order = np.argsort(key)
@@ -72,12 +71,10 @@ def _same(log: Log, merged: Ints, paths: list[Path]) -> Floats:
 
     for path in paths:
         factor = np.ones(len(same))
-        where, known = entries(path.stir.col.astype(np.int64), path.stir.row.astype(np.int64))
-        factor[where[known]] = 1 - path.stir.data[known]
-        time = np.arange(frames)
-        for place in (np.append(-1, path.place[:-1]), path.place):  # its own atom, and the other
-            where, known = entries(place, time)
-            factor[where[known]] = path.step[known]
+        where, known = entries(path.chance.col.astype(np.int64), path.chance.row.astype(np.int64))
+        factor[where[known]] = 1 - path.chance.data[known]
+        where, known = entries(path.place, np.arange(frames))
+        factor[where[known]] = path.p[known]
         same *= factor
     return same
 
