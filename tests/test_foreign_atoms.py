@@ -93,6 +93,31 @@ def test_tails_know_neither_unit_nor_orientation():
         assert other.width == pytest.approx(tail.width, rel=0.03)
 
 
+def test_columns_under_an_adatom_are_no_tail():
+    every, both, adatom = over_a_bond()
+    peak = np.append(np.ones(len(every)), 4.0)
+    xy = np.vstack([every, adatom])
+    shape = (SIZE, SIZE)
+    clean = render(xy, peak, SIGMA, shape) + render(xy, HEIGHT * peak, RATIO * SIGMA, shape)
+    frame = 400 * (clean + 0.3)
+    seen = np.setdiff1d(np.arange(len(xy)), both)
+    atoms, light = table(xy[seen], 400 * peak[seen]), HEIGHT * RATIO**2
+    bare, told = measure_tail(frame, atoms), measure_tail(frame, atoms, None, every[both])
+    assert bare is not None
+    assert told is not None
+    assert bare.height * (bare.width / SIGMA) ** 2 > 1.5 * light
+    assert told.height * (told.width / SIGMA) ** 2 == pytest.approx(light, rel=0.1)
+
+
+def over_a_bond() -> tuple[Floats, np.ndarray, Floats]:
+    """A honeycomb that goes beyond the frame, two neighbours in its middle, and their middle."""
+    cell, basis = HONEYCOMB
+    every = tile(cell * SPACING, basis, SIZE + 80, 0.3, np.array([0.2, 0.7]))[0] - 40
+    first = every[np.argmin(np.hypot(*(every - SIZE / 2).T))]
+    both = np.argsort(np.hypot(*(every - first).T))[:2]
+    return every, both, every[both].mean(axis=0)
+
+
 def test_without_its_tails_a_frame_is_one_of_cores():
     frame, atoms = with_heavy(60.0)
     tail = measure_tail(frame, atoms)

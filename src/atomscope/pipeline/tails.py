@@ -37,20 +37,27 @@ def tail_of(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) ->
     """
     if view.dark or not view.lattice or plan.refine is None:
         return None
-    told = plan.identify is not None and len(plan.identify.elements) > 0
-    places = _telling(atoms, (frame.shape[0], frame.shape[1])) if told else None
-    return measure_tail(frame, atoms, places)
+    if plan.identify is None or not plan.identify.elements:
+        return measure_tail(frame, atoms)
+    xy, bright = atoms[["x_px", "y_px"]].to_numpy(float), atoms["intensity"].to_numpy(float)
+    lattice = fit_lattice(xy, bright)
+    if lattice is None:
+        return measure_tail(frame, atoms)
+    shape = (frame.shape[0], frame.shape[1])
+    empty = empty_sites(lattice, xy, shape)
+    return measure_tail(frame, atoms, _telling(atoms, lattice, empty, shape), empty)
 
 
-def _telling(atoms: pd.DataFrame, shape: tuple[int, int]) -> Floats | None:
+def _telling(
+    atoms: pd.DataFrame, lattice: Lattice, empty: Floats, shape: tuple[int, int]
+) -> Floats | None:
     """Places that show the tails of a lattice of bright and dim columns, (M, 2); None elsewhere.
 
     Columns that are not as bright as others on their sublattice, empty sites, and some more.
     """
     xy = atoms[["x_px", "y_px"]].to_numpy(float)
     bright = atoms["intensity"].to_numpy(float)
-    lattice = fit_lattice(xy, bright)
-    if lattice is None or not np.isfinite(bright).all() or bright.min() <= 0:
+    if not np.isfinite(bright).all() or bright.min() <= 0:
         return None
     usual = np.array([np.median(bright[lattice.sublattice == s]) for s in _sites(lattice)])
     if usual.max() < _MIXED * usual.min():
@@ -59,7 +66,7 @@ def _telling(atoms: pd.DataFrame, shape: tuple[int, int]) -> Floats | None:
     off[~lattice.member] = 1.0
     odd = xy[np.argsort(-off, kind="stable")][: int(np.sum(off > _ODD))]
     others = [(x * shape[1], y * shape[0]) for x in _GRID for y in _GRID]
-    places = np.concatenate([empty_sites(lattice, xy, shape), odd, others])
+    places = np.concatenate([empty, odd, others])
     inset = np.minimum(places, np.array(shape[::-1]) - 1 - places).min(axis=1)
     return np.asarray(places[inset > _INSIDE * lattice.spacing][:_MOST])
 

@@ -25,6 +25,7 @@ _BRIGHTER = 0.75  # quantile that is such a peak
 _MANY = 0.05  # share of the columns beyond which they are no strangers
 _LIKE = 1.6  # times the usual width: wider ones are no single columns
 _CORE = 1.7  # widths: nothing can be told apart that near to a heavy column
+_HIDES = 2.5  # widths around a heavy column in which it may hide others
 _SHOWN = 6  # heavy columns that are looked at
 _REACH = 8.0  # widths around them
 _AROUND = 1.8  # columns are fitted in a patch that many times as wide
@@ -72,7 +73,10 @@ class _Patch:
 
 
 def measure_tail(
-    frame: FloatArray, atoms: pd.DataFrame, others: Floats | None = None
+    frame: FloatArray,
+    atoms: pd.DataFrame,
+    others: Floats | None = None,
+    hidden: Floats | None = None,
 ) -> Tail | None:
     """Measure the tails of columns around those that are far brighter than the lattice.
 
@@ -81,6 +85,8 @@ def measure_tail(
         atoms: Refined columns of it.
         others: Places (M, 2) in px to look at where no column is that bright: the tails of a
             lattice of bright and dim columns show where one is exchanged or missing.
+        hidden: Places (M, 2) in px where columns may be that a bright one outshines, as under an
+            adatom over a bond; else their light passes for a tail.
 
     Returns:
         The tail; None where nothing shows one.
@@ -93,11 +99,12 @@ def measure_tail(
         return None
     places = places[:_SHOWN]
     if len(places) == 0 and others is not None:
-        places = others
+        places, hidden = others, None
     if len(places) == 0:
         return None
     usual = float(fitted["width"].median())
-    patches = [_patch(frame, atoms, place, usual) for place in places]
+    columns = _with_hidden(atoms[["x_px", "y_px"]].to_numpy(float), places, hidden, usual)
+    patches = [_patch(frame, columns, place, usual) for place in places]
     none = _left(np.array([0.0, 0.0, _RATIO]), patches, usual)
     from scipy.optimize import least_squares  # slow to import, and tails are rare
 
@@ -178,7 +185,16 @@ def _heavy(fitted: pd.DataFrame) -> Floats:
     return fitted[["x_px", "y_px"]].to_numpy(float)[found]
 
 
-def _patch(frame: FloatArray, atoms: pd.DataFrame, place: Floats, width: float) -> _Patch:
+def _with_hidden(xy: Floats, places: Floats, hidden: Floats | None, width: float) -> Floats:
+    """Columns (N, 2), and those that places may hide: beside them, but not within their cores."""
+    if hidden is None or len(hidden) == 0:
+        return xy
+    near = cKDTree(places).query(hidden)[0] < _HIDES * width
+    apart = cKDTree(xy).query(hidden)[0] > width
+    return np.concatenate([xy, hidden[near & apart]])
+
+
+def _patch(frame: FloatArray, xy: Floats, place: Floats, width: float) -> _Patch:
     """Cut out every second pixel or so around a place; a core is well sampled even then."""
     reach = _REACH * width
     step = max(1, int(width / 1.9))
@@ -186,7 +202,6 @@ def _patch(frame: FloatArray, atoms: pd.DataFrame, place: Floats, width: float) 
     high = np.minimum(place + reach + 1, frame.shape[::-1]).astype(int)
     y, x = np.mgrid[low[1] : high[1] : step, low[0] : high[0] : step]
     value = np.asarray(frame[y, x], dtype=np.float64).ravel()
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
     near: Ints = np.array(cKDTree(xy).query_ball_point(place, _AROUND * reach), dtype=np.int64)
     away = np.stack([x.ravel(), y.ravel()], axis=1)[:, None] - xy[near]
     good = np.isfinite(value)
