@@ -154,3 +154,18 @@ def test_nearest_are_the_nearest(kind: str) -> None:
     for row in rows[:: len(xy) // 20]:
         others = np.delete(np.linalg.norm(xy - xy[row], axis=1), row)
         np.testing.assert_allclose(distance[row], np.sort(others)[: index.shape[1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("change", ["turn", "mirror", "scale", "order"])
+def test_large_tables_are_embedded_alike_however_they_lie(change: str) -> None:
+    xy, light = sheet(2500)  # enough that neighbours are found by cells
+    before = embed(table(xy, light)).values
+    order = np.random.default_rng(0).permutation(len(xy))
+    c, s = np.cos(0.7), np.sin(0.7)
+    after = {
+        "turn": lambda: embed(table(xy @ np.array([[c, s], [-s, c]]), light)).values,
+        "mirror": lambda: embed(table(xy * [-1, 1], light)).values,
+        "scale": lambda: embed(table(xy * 0.37, light)).values,
+        "order": lambda: embed(table(xy[order], light[order])).values[np.argsort(order)],
+    }[change]()
+    np.testing.assert_allclose(after, before, atol=1e-4)
