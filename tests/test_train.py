@@ -109,6 +109,25 @@ def test_a_network_with_classes_is_shipped_and_sorts_columns(tmp_path):
     assert label[0].mean() > 0.5
 
 
+def test_scores_of_classes_are_those_of_the_model_as_it_is_used(tmp_path, monkeypatch):
+    from atomscope.models.store import Curve, load
+    from atomscope.train import ship as shipping
+    from atomscope.train.classes import class_scores
+    from atomscope.train.structure import recipe_for
+
+    recipe = recipe_for("1H-WS2").model_copy(update={"widths": TINY.widths, "size": 64})
+    state = shipping.UNet(TINY.widths, folded=True, classes=3).state_dict()
+    state["head.bias"][:4] = -0.8  # heat of 0.3 all over
+    weights_file = tmp_path / "weights.safetensors"
+    loop.save({k: v.contiguous() for k, v in state.items()}, weights_file)
+    sure = Curve(heat=(0.0, 1.0), p=(1.0, 1.0))
+    monkeypatch.setattr(shipping, "fit_curve", lambda seen: sure)
+    card = shipping.ship(recipe, weights_file, tmp_path / "model", commit="none", patches=3)
+    again = class_scores(load(str(tmp_path / "model")), recipe, 3)
+    assert {name: card.scores[name] for name in again} == again
+    assert max(again.values()) > 0
+
+
 def test_rare_classes_weigh_more_but_no_more_than_asked():
     from atomscope.train.data import class_balance
     from atomscope.train.structure import recipe_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,10 @@ def ship(
         update={
             "calibration": Calibration(lattice=curve, isolated=spots),
             "reliability": reliability(p, true),
-            "scores": dict(found) | class_scores(model, recipe, patches),
         }
     )
+    found += class_scores(replace(model, card=card), recipe, patches).items()  # as it is used
+    card = card.model_copy(update={"scores": dict(found)})
     text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     (folder / "card.yaml").write_text(text, encoding="utf-8")
     if final.exists():
