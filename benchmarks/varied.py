@@ -1,6 +1,7 @@
 """Frames as they come: any material, sampling, dose, and one thing that goes wrong.
 
-    python benchmarks/varied.py [--treated] [--frames N] [--first SEED] [--csv OUT.csv]
+    python benchmarks/varied.py [--treated] [--only NAME] [--frames N] [--first SEED]
+        [--csv OUT.csv]
 
 Materials are those of `specimens.py`; 4.5 to 36 px between columns, 96 to 512 px, 30 to 2000
 electrons per column, the pixel size told in six of ten. With --treated the trouble is what cameras
@@ -22,12 +23,14 @@ from baselines import Array, Frame, score_frame
 from microscope import look, neighbour_distance, shoot
 from PIL import Image as Picture
 from scipy import ndimage
+from scipy.spatial import cKDTree
 from specimens import WORLDS
 
 import atomscope
 from atomscope.errors import InputError
 
-Trouble = Callable[[Array, np.random.Generator], Array]
+HIDDEN = 2.0  # widths of an adatom: columns within are not asked for, nor is it
+Trouble = Callable[[Array, np.random.Generator], Array | tuple[Array, Array, float]]
 
 
 def _background(frame: Array, rng: np.random.Generator) -> Array:
@@ -37,13 +40,19 @@ def _background(frame: Array, rng: np.random.Generator) -> Array:
     return frame + rng.poisson(patches * frame.mean() * rng.uniform(1, 4))
 
 
-def _adatoms(frame: Array, rng: np.random.Generator) -> Array:
-    """Four to fourteen heavy adatoms, two to six times as bright as the brightest pixel."""
+def _adatoms(frame: Array, rng: np.random.Generator) -> tuple[Array, Array, float]:
+    """Four to fourteen heavy adatoms, two to six times as bright as the brightest pixel.
+
+    Returns the frame, their places (n, 2), and their width in px.
+    """
     count = rng.integers(4, 15)
     spots = np.zeros(frame.shape)
-    spots[rng.integers(0, len(frame), count), rng.integers(0, frame.shape[1], count)] = 1
-    spots = ndimage.gaussian_filter(spots, rng.uniform(2, 5))
-    return frame + rng.poisson(spots / spots.max() * frame.max() * rng.uniform(2, 6))
+    rows, columns = rng.integers(0, len(frame), count), rng.integers(0, frame.shape[1], count)
+    spots[rows, columns] = 1
+    width = float(rng.uniform(2, 5))
+    spots = ndimage.gaussian_filter(spots, width)
+    data = frame + rng.poisson(spots / spots.max() * frame.max() * rng.uniform(2, 6))
+    return data, np.stack([columns, rows], axis=1).astype(float), width
 
 
 def _gradient(frame: Array, _: np.random.Generator) -> Array:
@@ -140,9 +149,19 @@ def shoot_one(seed: int, troubles: dict[str, Trouble]) -> tuple[str, Frame, floa
     frame = shoot(look(world, size, pixel_size, seed), world.name, electrons, seed + 5)
     name = list(troubles)[seed % len(troubles)]
     data = troubles[name](frame.data.astype(float), rng)
+    if isinstance(data, tuple):
+        data, places, width = data
+        frame = under(frame, places, HIDDEN * width)
     frame = enlarged(frame, len(data) // size)
     told = pixel_size * size / len(data)
     return name, replace(frame, data=data), told if rng.random() < 0.6 else None
+
+
+def under(frame: Frame, places: Array, radius: float) -> Frame:
+    """A frame that asks neither for atoms at these places nor for columns under them."""
+    hidden = cKDTree(places).query(frame.truth)[0] < radius
+    ignored = np.concatenate([frame.info["ignored"], frame.truth[hidden], places])
+    return replace(frame, truth=frame.truth[~hidden], info=dict(frame.info) | {"ignored": ignored})
 
 
 def enlarged(frame: Frame, times: int) -> Frame:
@@ -176,13 +195,17 @@ def table(rows: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--treated", action="store_true", help="what was done to the file")
+    parser.add_argument("--only", help="one kind of trouble, by its name")
     parser.add_argument("--frames", type=int, default=270)
     parser.add_argument("--first", type=int, default=1000)
     parser.add_argument("--csv", help="write a row per frame")
     options = parser.parse_args()
     rows = []
+    troubles = TREATED if options.treated else TROUBLES
     for seed in range(options.first, options.first + options.frames):
-        name, frame, pixel_size = shoot_one(seed, TREATED if options.treated else TROUBLES)
+        if options.only not in (None, list(troubles)[seed % len(troubles)]):
+            continue
+        name, frame, pixel_size = shoot_one(seed, troubles)
         rows.append({"seed": seed, "trouble": name, "material": frame.name})
         rows[-1]["f1"] = judge(frame, pixel_size)
     found = pd.DataFrame(rows)

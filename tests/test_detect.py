@@ -293,6 +293,24 @@ def test_a_lattice_is_seen_under_a_strong_background_and_heavy_atoms(rng):
     assert score(near, points(frame), 5.0).recall > 0.95
 
 
+@pytest.mark.parametrize("contrast", ["bright", "dark"])
+def test_a_few_atoms_far_brighter_do_not_hide_a_lattice(contrast):
+    # at a dose of so few electrons their contrast is all that there is in 25 px around
+    rng = np.random.default_rng(1)
+    places = np.arange(6, 256, 26.0)
+    truth = np.stack(np.meshgrid(places, places), -1).reshape(-1, 2)
+    truth += rng.normal(0, 0.3, truth.shape)
+    heavy = rng.uniform(15, 240, (6, 2))
+    frame = 1.2 * render(truth, np.ones(len(truth)), 3.0, (256, 256))
+    frame += 60 * render(heavy, np.ones(6), 3.0, frame.shape)
+    counts = rng.poisson(0.05 + frame).astype(float)
+    found = points(counts if contrast == "bright" else 300 - counts, contrast=contrast)
+    far = truth[cKDTree(heavy).query(truth)[0] > 12]
+    assert score(far, found, 3.0).recall > 0.9
+    assert score(heavy, found, 3.0).recall > 0.8
+    assert len(found) < 1.2 * (len(truth) + len(heavy))
+
+
 def test_lines_of_a_scan_are_not_taken_for_columns(rng):
     # the tip jumps up and down from line to line: a repeat of 3 px, 0.1 Å
     frame, truth = lattice_frame(size=256, spacing=56.0, cell=CELLS["hexagonal"], dose=None)

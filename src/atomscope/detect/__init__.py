@@ -13,6 +13,7 @@ from atomscope.detect.average import averaged
 from atomscope.detect.choose import View, choose_view, is_dark
 from atomscope.detect.prepare import Mask, Shown, fill, level, usable, whole_frame
 from atomscope.detect.tiles import Found, class_maps, columns
+from atomscope.detect.trials import dimmed
 from atomscope.errors import InputError, UsageError
 from atomscope.models.normalise import BLOCK
 from atomscope.models.store import ColumnClass, Model, load
@@ -227,6 +228,9 @@ def shown_to_network(frame: FloatArray, good: Mask, view: View) -> Shown | None:
     values = whole_frame(frame, good)
     if float(values.max()) == float(values.min()):
         return None
+    if view.dimmed:
+        bright = -1.0 if view.dark else 1.0
+        values = bright * dimmed(bright * fill(values, good | True), view.factor)
     if view.level:
         values = level(fill(values, good | True))
     if view.faint and view.scale.spacing is not None:

@@ -30,6 +30,7 @@ LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
 SURE, REPEAT_OF_SURE = 0.9, 0.2  # or, where they are as certain, across a boundary of two grains,
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
+MORE = 1.2  # times the columns: so many must be hidden for a frame to be dimmed
 NEARLY = 0.4  # of what the best such sampling reaches, and another may still be the right one
 SAME = 0.75  # of the columns of another, and both see the same lattice
 SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
@@ -55,6 +56,7 @@ class View:
         level: True where scan lines are brought to one height first (STM).
         faint: True where noise hides the single columns of a lattice, which is then shown
             averaged; see `average`.
+        dimmed: True where a few atoms are so bright that they would hide all others.
     """
 
     factor: float
@@ -63,6 +65,7 @@ class View:
     lattice: bool = True
     level: bool = False
     faint: bool = False
+    dimmed: bool = False
 
 
 def choose_view(
@@ -95,8 +98,12 @@ def choose_view(
     good = [trial for trial in trials if _is_lattice(model, trial)]
     if good:
         spacing = model.card.spacing_px
-        factor = _finest(good, spacing).factor
-        return View(factor, False, replace(scale, spacing=spacing / factor))
+        seen = [trial for trial in good if not trial.dimmed]
+        best = _finest(good, spacing)
+        plain = _finest(seen, spacing) if seen else best
+        best = best if best.density > MORE * plain.density else plain
+        scale = replace(scale, spacing=spacing / best.factor)
+        return View(best.factor, False, scale, dimmed=best.dimmed)
     factor = _without_lattice(model, scale.sigma, pixel_size)
     if scale.smooth and pixel_size is None:
         other = _without_lattice(model, beyond_noise(frame, scale), None)
@@ -163,7 +170,8 @@ def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]
     high = max(min(high, min(frame.shape) / 5), low)
     count = int(np.log(high / low) / np.log(STEP)) + 2
     spacings = np.geomspace(low, high, count)
-    return [attempt(model, frame, model.card.spacing_px / spacing) for spacing in spacings]
+    factors = model.card.spacing_px / spacings
+    return [attempt(model, frame, factor, dim=dim) for dim in (False, True) for factor in factors]
 
 
 def _finest(trials: list[Trial], spacing: float) -> Trial:

@@ -18,6 +18,7 @@ from atomscope.scale import measure
 
 Frame = NDArray[np.float32]
 
+BRIGHTEST = 93.0  # percentile up to which brightness is kept where frames are dimmed
 CROP = 192  # px of the canonical sampling on which candidates are tried
 MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
@@ -38,12 +39,14 @@ class Trial:
         score: Certainty of the columns found, 0 to 1.
         xy: Sure columns in canonical px, shape (N, 2); none where there is but a handful.
         shape: Of the part in canonical px.
+        dimmed: Whether what is far brighter than nearly all of it was dimmed.
     """
 
     factor: float
     score: float
     xy: NDArray[np.float64]
     shape: tuple[int, ...]
+    dimmed: bool = False
 
     @cached_property
     def nearest(self) -> float | None:
@@ -106,16 +109,30 @@ def _fuller(trials: list[Trial]) -> Trial:
     return max((t for t in trials if t.score >= best - ALIKE), key=lambda trial: trial.density)
 
 
-def attempt(model: Model, frame: Frame, factor: float) -> Trial:
-    """Look at a part of the frame at one factor, brought into its bounds."""
+def attempt(model: Model, frame: Frame, factor: float, *, dim: bool = False) -> Trial:
+    """Look at a part of the frame at one factor, brought into its bounds; see `dimmed`."""
     factor = float(np.clip(factor, *FACTORS))
     part = _part(frame, factor)
+    part = dimmed(part, 1.0) if dim else part
     found = columns(model, normalise(part))
     sure = found.p > 0.5
     p = found.p[sure]
     score = float(p.sum() / (found.p.sum() + 2.0) * p.mean()) if len(p) else 0.0
     xy = found.xy[sure] if len(p) >= HANDFUL else found.xy[:0]
-    return Trial(factor, score, xy, part.shape)
+    return Trial(factor, score, xy, part.shape, dim)
+
+
+def dimmed(frame: Frame, factor: float) -> Frame:
+    """Return a frame in which nothing is much brighter than nearly all of it.
+
+    A few heavy atoms, or specks, would set the contrast of all that is around them.
+
+    Args:
+        frame: Bright atoms.
+        factor: Canonical px per px of the frame: what is brighter than others shows over one.
+    """
+    smooth = ndimage.gaussian_filter(frame, 1 / factor)
+    return np.asarray(frame - (smooth - np.percentile(smooth, BRIGHTEST)).clip(0), np.float32)
 
 
 def _part(frame: Frame, factor: float) -> Frame:

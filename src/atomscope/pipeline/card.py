@@ -47,6 +47,7 @@ def run_card(
             "lattice": view.lattice,
             "averaged": view.faint,
             "levelled": view.level,
+            "dimmed": view.dimmed,
             "spacing_px": view.scale.spacing,
             "order": view.scale.order,
             "sigma_px": view.scale.sigma,
