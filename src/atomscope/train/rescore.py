@@ -1,4 +1,4 @@
-"""Score the classes of finished models again, on the same worlds held apart, and say so in the card.
+"""Score the classes of finished models again, on the worlds held apart; the cards say so.
 
 python -m atomscope.train.rescore FOLDER... --commit HASH
 """
