@@ -113,6 +113,7 @@ def test_scores_of_classes_are_those_of_the_model_as_it_is_used(tmp_path, monkey
     from atomscope.models.store import Curve, load
     from atomscope.train import ship as shipping
     from atomscope.train.classes import class_scores
+    from atomscope.train.rescore import rescore
     from atomscope.train.structure import recipe_for
 
     recipe = recipe_for("1H-WS2").model_copy(update={"widths": TINY.widths, "size": 64})
@@ -126,6 +127,9 @@ def test_scores_of_classes_are_those_of_the_model_as_it_is_used(tmp_path, monkey
     again = class_scores(load(str(tmp_path / "model")), recipe, 3)
     assert {name: card.scores[name] for name in again} == again
     assert max(again.values()) > 0
+    written = rescore(tmp_path / "model", commit="later", patches=3)
+    assert written.scores == card.scores
+    assert load(str(tmp_path / "model")).card.scored_at_commit == "later"
 
 
 def test_rare_classes_weigh_more_but_no_more_than_asked():
