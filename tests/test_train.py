@@ -129,7 +129,7 @@ def test_scores_of_classes_are_those_of_the_model_as_it_is_used(tmp_path, monkey
     assert max(again.values()) > 0
     written = rescore(tmp_path / "model", commit="later", patches=3)
     assert written.scores == card.scores
-    assert load(str(tmp_path / "model")).card.scored_at_commit == "later"
+    assert "scored_at_commit: later" in (tmp_path / "model" / "card.yaml").read_text()
 
 
 def test_rare_classes_weigh_more_but_no_more_than_asked():
