@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from atomscope.detect.average import averaged, is_striped
 from atomscope.detect.tiles import columns
-from atomscope.detect.trials import FACTORS, Trial, attempt, best_trial
+from atomscope.detect.trials import FACTORS, KEPT, Trial, attempt, best_trial
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample
@@ -30,6 +30,9 @@ LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
 SURE, REPEAT_OF_SURE = 0.9, 0.2  # or, where they are as certain, across a boundary of two grains,
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
+SMOOTH = 2.0  # px: over which brightness is compared,
+HEAVY = 99.8  # percentile: that of heavy atoms, if there are any,
+OUTSHONE = 3.0  # times what is bright elsewhere: so much brighter, they may hide it
 MORE = 1.2  # times the columns: so many must be hidden for a frame to be dimmed
 NEARLY = 0.4  # of what the best such sampling reaches, and another may still be the right one
 SAME = 0.75  # of the columns of another, and both see the same lattice
@@ -171,7 +174,15 @@ def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]
     count = int(np.log(high / low) / np.log(STEP)) + 2
     spacings = np.geomspace(low, high, count)
     factors = model.card.spacing_px / spacings
-    return [attempt(model, frame, factor, dim=dim) for dim in (False, True) for factor in factors]
+    ways = (False, True) if _outshone(frame) else (False,)
+    return [attempt(model, frame, factor, dim=dim) for dim in ways for factor in factors]
+
+
+def _outshone(frame: Frame) -> bool:
+    """Whether a few places are many times as bright as what is bright elsewhere."""
+    smooth = ndimage.gaussian_filter(frame, SMOOTH)
+    middle, bright, brightest = np.percentile(smooth, (50, KEPT, HEAVY))
+    return bool(brightest - middle > OUTSHONE * (bright - middle))
 
 
 def _finest(trials: list[Trial], spacing: float) -> Trial:

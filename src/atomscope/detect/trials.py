@@ -18,7 +18,7 @@ from atomscope.scale import measure
 
 Frame = NDArray[np.float32]
 
-BRIGHTEST = 93.0  # percentile up to which brightness is kept where frames are dimmed
+KEPT = 93.0  # percentile up to which brightness is kept where frames are dimmed
 CROP = 192  # px of the canonical sampling on which candidates are tried
 MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
@@ -132,7 +132,7 @@ def dimmed(frame: Frame, factor: float) -> Frame:
         factor: Canonical px per px of the frame: what is brighter than others shows over one.
     """
     smooth = ndimage.gaussian_filter(frame, 1 / factor)
-    return np.asarray(frame - (smooth - np.percentile(smooth, BRIGHTEST)).clip(0), np.float32)
+    return np.asarray(frame - (smooth - np.percentile(smooth, KEPT)).clip(0), np.float32)
 
 
 def _part(frame: Frame, factor: float) -> Frame:
