@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from atomscope.errors import UsageError
 from atomscope.lattice import empty_sites, fit_lattice
 from atomscope.lattice.supercell import cells_of, coset
-from atomscope.lattice.vectors import Cells, reduce_cell
+from atomscope.lattice.vectors import reduce_cell
 from atomscope.simulate.lattices import tile
 from worlds import HEXAGONAL, HONEYCOMB, SQUARE, Floats
 
@@ -249,31 +249,3 @@ def test_many_atoms_take_time_in_proportion():
 def test_wrong_arrays_are_told(xy, bright, word):
     with pytest.raises(UsageError, match=word):
         fit_lattice(xy, bright)
-
-
-def test_what_was_fitted_last_is_told_again_and_belongs_to_who_asked(rng):
-    xy, _ = crystal("honeycomb", rng)
-    bright = rng.uniform(1.0, 1.1, len(xy))
-    first = fit_lattice(xy, bright)
-    kept = first.sublattice.copy()
-    first.sublattice[:] = -1
-    first.deviation[:] = np.nan
-    first.basis[:] = first.vectors[:] = first.origin[:] = np.nan
-    again = fit_lattice(xy, bright)
-    np.testing.assert_array_equal(again.sublattice, kept)
-    assert np.isfinite(again.basis).all()
-    assert np.isfinite(again.vectors).all()
-    assert np.isfinite(again.origin).all()
-    swapped = fit_lattice(xy, np.where(kept == 0, 1.0, 3.0))  # the brighter sublattice comes first
-    assert (swapped.sublattice[kept == 1] == 0).all()
-
-
-@pytest.mark.parametrize("tol", [1e-6, 0.7, 3.0, 40.0])
-def test_cells_know_whether_a_point_is_near(tol, rng):
-    xy = np.concatenate([rng.uniform(0, 300, (400, 2)), rng.normal(150, 1, (100, 2))])
-    xy = np.concatenate([xy, xy[:50]])  # some in one place
-    low, high = xy.min(axis=0) - tol, xy.max(axis=0) + tol
-    places = np.concatenate([rng.uniform(low, high, (5000, 2)), xy, [low, high]])
-    near = cKDTree(xy).query(places)[0] < tol
-    np.testing.assert_array_equal(Cells.of(xy, tol).hold(places), near)
-    assert near.any()

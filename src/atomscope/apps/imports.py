@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import LazyLoader, find_spec, module_from_spec
 
 UNUSED = ("numpy.f2py", "numpy.testing")  # scipy asks for all that numpy has; these take 0.1 s
@@ -19,8 +17,7 @@ def import_all() -> None:
     try:
         for unused in UNUSED:
             _import_when_used(unused)
-        with _without_documentation():
-            import atomscope.pipeline  # noqa: F401
+        import atomscope.pipeline  # noqa: F401
     finally:
         gc.freeze()
         gc.enable()
@@ -37,26 +34,3 @@ def _import_when_used(name: str) -> None:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     setattr(sys.modules[package], own, module)
-
-
-@contextmanager
-def _without_documentation() -> Iterator[None]:
-    """Let scipy not take the documentation of its functions apart as it is imported.
-
-    It adds to it which other libraries they work with (scipy 1.17: 347 functions, 0.15 s); nobody
-    reads that in a program that analyses images. A scipy that does otherwise is left alone.
-    """
-    try:
-        from scipy._lib._docscrape import NumpyDocString
-    except ImportError:
-        yield
-        return
-    parse = getattr(NumpyDocString, "_parse", None)
-    if parse is None:
-        yield
-        return
-    NumpyDocString._parse = lambda _: None
-    try:
-        yield
-    finally:
-        NumpyDocString._parse = parse

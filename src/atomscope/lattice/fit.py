@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -100,25 +99,16 @@ def fit_lattice(xy: Floats, intensity: Floats | None = None) -> Lattice | None:
     if len(xy) < _LEAST_ATOMS:
         return None
     order = np.lexsort(xy.T)  # the result must not depend on the order of the rows
-    found = _fitted(xy[order].tobytes(), bright[order].tobytes())
+    found = _fit(xy[order], bright[order])
     if found is None:
         return None
     back = np.argsort(order)
     return replace(
         found,
-        vectors=found.vectors.copy(),
-        origin=found.origin.copy(),
-        basis=found.basis.copy(),
         sublattice=found.sublattice[back],
         cell=found.cell[back],
         deviation=found.deviation[back],
     )
-
-
-@lru_cache(maxsize=1)
-def _fitted(xy: bytes, bright: bytes) -> Lattice | None:
-    """Fit, or return what was found last: the tails of a frame and its species ask for the same."""
-    return _fit(np.frombuffer(xy).reshape(-1, 2), np.frombuffer(bright))
 
 
 def _fit(xy: Floats, bright: Floats) -> Lattice | None:

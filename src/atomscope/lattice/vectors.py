@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -56,12 +54,11 @@ def primitive(xy: Floats, tree: cKDTree, tol: float) -> tuple[Floats, Bools] | N
     tried = _candidates(xy[::step], xy, tree, tol)
     if len(tried) < 2:
         return None
-    cells = Cells.of(xy, tol)
-    vectors = _best_pair(xy[::step], tried, cells)
+    vectors = _best_pair(xy[::step], tried, tree, tol, _box(xy))
     if vectors is None:
         return None
     vectors = reduce_cell(vectors)[0]
-    met, asked = _meets(xy, np.concatenate([vectors, -vectors]), cells)
+    met, asked = _meets(xy, np.concatenate([vectors, -vectors]), tree, tol, _box(xy))
     repeats = _enough(met.sum(0), asked.sum(0))
     least = LEAST_SHARE + _LUCK / np.sqrt(len(xy))
     return (vectors, repeats) if repeats.mean() >= least else None
@@ -147,10 +144,12 @@ def _near(points: Floats, place: Floats, reach: float) -> Floats:
     return strip[away[:, 0] ** 2 + away[:, 1] ** 2 <= reach**2]
 
 
-def _best_pair(sample: Floats, tried: Floats, cells: Cells) -> Floats | None:
+def _best_pair(
+    sample: Floats, tried: Floats, tree: cKDTree, tol: float, box: Floats
+) -> Floats | None:
     """The pair of vectors whose promises most points keep, small cells first."""
     count = len(tried)
-    met, asked = _meets(sample, np.concatenate([tried, -tried]), cells)
+    met, asked = _meets(sample, np.concatenate([tried, -tried]), tree, tol, box)
     # A vector between two sublattices leads somewhere from each point, but not both ways.
     ways = (met[:count] & met[count:]).sum(axis=1) / np.maximum(
         (asked[:count] & asked[count:]).sum(axis=1), 1
@@ -176,65 +175,18 @@ def _best_pair(sample: Floats, tried: Floats, cells: Cells) -> Floats | None:
     return tried[[i[chosen], j[chosen]]]
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Points in square cells of two tolerances or more: those near a place lie in four of them.
-
-    A tree that is asked whether any point is so near takes twice as long.
-
-    Attributes:
-        xy: Positions (N, 2), cell by cell.
-        start: Where each cell starts among them, row by row.
-        low: Corner of the first cell.
-        side: Of a cell; larger where there would be many more cells than points.
-        width: Cells of a row.
-        tol: How near is near.
-        box: Least and largest coordinates, shape (2, 2).
-    """
-
-    xy: Floats
-    start: Ints
-    low: Floats
-    side: float
-    width: int
-    tol: float
-    box: Floats
-
-    @classmethod
-    def of(cls, xy: Floats, tol: float) -> Cells:
-        """Put points into cells, with room for places one tolerance outside."""
-        box = np.array([xy.min(axis=0), xy.max(axis=0)])
-        side = max(2 * tol, float((box[1] - box[0]).max()) / (8 * np.sqrt(len(xy)) + 64))
-        low = box[0] - 2 * side
-        width, height = ((box[1] - low) / side).astype(np.int64) + 4
-        cell = ((xy - low) / side).astype(np.int64) @ np.array([1, width])
-        order = np.argsort(cell, kind="stable")
-        start = np.concatenate([[0], np.cumsum(np.bincount(cell, minlength=width * height))])
-        return cls(xy[order], start, low, side, int(width), tol, box)
-
-    def hold(self, places: Floats) -> Bools:
-        """Whether a point is near each place, shape (M,)."""
-        corner = ((places - self.low) / self.side - 0.5).astype(np.int64)
-        near = np.zeros(len(places), dtype=bool)
-        for row in (0, 1):
-            first = corner[:, 0] + self.width * (corner[:, 1] + row)
-            point, end = self.start[first], self.start[first + 2]
-            left = np.flatnonzero(point < end)
-            while len(left):
-                away = self.xy[point[left]] - places[left]
-                near[left] |= away[:, 0] ** 2 + away[:, 1] ** 2 < self.tol**2
-                point[left] += 1
-                left = left[(point[left] < end[left]) & ~near[left]]
-        return near
+def _box(xy: Floats) -> Floats:
+    return np.array([xy.min(axis=0), xy.max(axis=0)])
 
 
-def _meets(xy: Floats, steps: Floats, cells: Cells) -> tuple[Bools, Bools]:
+def _meets(
+    xy: Floats, steps: Floats, tree: cKDTree, tol: float, box: Floats
+) -> tuple[Bools, Bools]:
     """Whether a point lies one step from each point, and whether the step stays in the field."""
     ends = xy[None] + steps[:, None]
-    low, high = cells.box + cells.tol * np.array([[-1], [1]])
-    asked = np.all((ends >= low) & (ends <= high), axis=-1)
+    asked = np.all((ends >= box[0] - tol) & (ends <= box[1] + tol), axis=-1)
     met = np.zeros(asked.shape, dtype=bool)
-    met[asked] = cells.hold(ends[asked])
+    met[asked] = np.isfinite(tree.query(ends[asked], distance_upper_bound=tol)[0])
     return met, asked
 
 
