@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from fewshot_shares import DRAWS, SHOTS, STATES, clean, scores, sparse
+from fewshot_shares import DRAWS, SHOTS, STATES, clean, drawn, scores, sparse
 
 from atomscope.classify import teach
 from atomscope.classify.embedding import embed
@@ -72,13 +72,8 @@ def main() -> None:
     given = parser.parse_args()
     sparse(0.08)
     environments.SIDE = 30.0
-    seed, done, rows = SEEDS + 1_000_000 * given.still, 0, []
-    while done < given.designs:
-        pair = tables(seed, given.still)
-        seed += 1
-        if pair is None:
-            continue
-        done += 1
+    rows, first = [], SEEDS + 1_000_000 * given.still
+    for seed, pair in drawn(lambda seed: tables(seed, given.still), first, given.designs):
         for shots in SHOTS:
             for draw in range(DRAWS):
                 found = asked(pair, shots, np.random.default_rng([seed, draw]))

@@ -16,7 +16,10 @@ the next nearest do by the examples, instead of those of shares.
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -41,6 +44,7 @@ SHOTS, DRAWS = (1, 5, 20), 2
 STATES = 13  # factor between the parts of a label, see `environments`
 World = environments.World
 View = tuple[Embedded, np.ndarray]
+Made = TypeVar("Made")
 
 
 def sparse(kept: float) -> None:
@@ -160,6 +164,12 @@ def asked(
     return made
 
 
+def drawn(make: Callable[[int], Made | None], first: int, count: int) -> Iterator[tuple[int, Made]]:
+    """So many pairs of worlds, from the seeds that give one, each with the number of the next."""
+    found = ((seed + 1, make(seed)) for seed in itertools.count(first))
+    return itertools.islice(((seed, pair) for seed, pair in found if pair is not None), count)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--designs", type=int, default=30)
@@ -172,13 +182,8 @@ def main() -> None:
     sparse(given.kept)
     environments.SIDE = 16.0 if given.rings else 30.0 if given.clean else 22.0
     what = "NEXT" if given.next else "BESIDE" if given.neighbours else "TRUST"
-    seed, done, rows = SEEDS + 1_000_000 * (given.clean + 2 * given.rings), 0, []
-    while done < given.designs:
-        pair = trial(seed, given)
-        seed += 1
-        if pair is None:
-            continue
-        done += 1
+    rows, first = [], SEEDS + 1_000_000 * (given.clean + 2 * given.rings)
+    for seed, pair in drawn(lambda seed: trial(seed, given), first, given.designs):
         for shots in SHOTS:
             for draw in range(DRAWS):
                 found = asked(pair, shots, np.random.default_rng([seed, draw]), what) or {}

@@ -239,9 +239,8 @@ def load(folder: str | Path) -> Classifier:
     if not (fits and len(kind) and kind.min() >= 0 and kind.max() < len(card.labels)):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
     classes = len(set(card.labels) - {NONE}) + 1
-    if shown is not None and (shown.shape != (classes, classes) or not (shown > 0).all()):
-        raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    if twins is not None and not _fits(twins, classes):
+    fits = shown is None or (shown.shape == (classes, classes) and (shown > 0).all())
+    if not fits or (twins is not None and not _fits(twins, classes)):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
     return Classifier(card, values, kind, shown, twins, net)
 

@@ -175,13 +175,14 @@ def by_brightness(
         known: As `twins` gives it.
         weight: (N,) by how much each atom counts.
     """
-    from scipy.stats import norm
-
+    hosts = np.unique(known.of[known.of >= 0])
+    if not len(hosts):
+        return p
     made, kind = p.copy(), p.argmax(axis=1)
     if weight is not None:
         kind = np.where(weight < 0.5, -1, kind)
     even = even_light(light, kind, around)
-    for host in np.unique(known.of[known.of >= 0]):
+    for host in hosts:
         of = np.flatnonzero(known.of == host)
         own = even[(kind == host) & np.isfinite(even)]
         if len(own) < ENOUGH:
@@ -192,7 +193,7 @@ def by_brightness(
         width = scatter * np.sqrt(1 + np.append(0.0, 1 / known.count[of]))
         total = p[np.ix_(rows, group)].sum(axis=1)
         counts = np.where(total > 0.5, total, 0) * (1 if weight is None else weight[rows])
-        likely = norm.logpdf(even[rows, None], place, width)
+        likely = -0.5 * ((even[rows, None] - place) / width) ** 2 - np.log(width)
         likely = np.exp(likely - likely.max(axis=1, keepdims=True))
         likely /= likely.sum(axis=1, keepdims=True)
         alike = np.full(len(group), 1 / len(group))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.intervals import robust_scatter
 from atomscope.knowing.local import Floats, Local
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def _odd(values: Floats, kind: NDArray[np.int_], least: float) -> Floats:
         if here.sum() < FELLOWS:
             continue
         off = values[here] - np.median(values[here])
-        scatter = max(1.4826 * float(np.median(np.abs(off))), least)
+        scatter = max(robust_scatter(off), least)
         result[here] = 1 - 0.5 ** ((off / scatter / ODD) ** 2)
     return result

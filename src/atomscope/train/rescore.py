@@ -8,12 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import yaml
-
-from atomscope.io.write import write_whole
 from atomscope.models.store import Card, load
 from atomscope.train.classes import class_scores
 from atomscope.train.settings import TrainingRecipe
+from atomscope.train.ship import write_card
 
 
 def rescore(folder: Path, *, commit: str, patches: int = 600) -> Card:
@@ -28,8 +26,7 @@ def rescore(folder: Path, *, commit: str, patches: int = 600) -> Card:
     found = class_scores(model, TrainingRecipe.model_validate(model.card.recipe), patches)
     scores = {**model.card.scores, **found}
     card = model.card.model_copy(update={"scores": scores, "scored_at_commit": commit})
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_whole(folder / "card.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    write_card(card, folder)
     return card
 
 

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from atomscope.io.write import write_whole
 from atomscope.models.normalise import normalise
 from atomscope.models.store import (
     Calibration,
@@ -95,12 +96,17 @@ def ship(
     )
     found += class_scores(replace(model, card=card), recipe, patches).items()  # as it is used
     card = card.model_copy(update={"scores": dict(found)})
-    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    (folder / "card.yaml").write_text(text, encoding="utf-8")
+    write_card(card, folder)
     if final.exists():
         shutil.rmtree(final)
     folder.rename(final)
     return card
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write the card of a model folder, whole or not at all."""
+    text = yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_whole(folder / "card.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _uncalibrated(recipe: TrainingRecipe, weights: bytes, commit: str) -> Model:
