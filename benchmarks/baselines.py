@@ -22,6 +22,7 @@ from atomscope.evaluate import Scores, match, pool, score
 
 Array = NDArray[np.floating[Any]]
 Settings = dict[str, float]
+Claims = tuple[Array, Array, int]  # see `_claims`
 
 
 @dataclass(frozen=True)
@@ -137,17 +138,32 @@ def tune_grids(
     frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
 ) -> Tuned:
     """As `tune`, from the candidates of every frame for every setting."""
-    best: tuple[float, float, Settings, list[Candidates]] | None = None
-    for at_setting in zip(*grids, strict=True):
-        settings, candidates = at_setting[0][0], [c for _, c in at_setting]
-        f1, threshold = _best_threshold(frames, candidates)
-        if best is None or f1 > best[0]:
-            best = f1, threshold, settings, candidates
-    if best is None:
+    claims = [[_claims(f, c) for _, c in grid] for f, grid in zip(frames, grids, strict=True)]
+    setting, threshold = _best_setting(claims)
+    found = [grid[setting][1].above(threshold) for grid in grids]
+    return Tuned(grids[0][setting][0], threshold, found, scores_of(frames, found))
+
+
+def tune_on_others(frames: Sequence[Frame], method: str) -> list[Tuned]:
+    """Each frame as its user would find it: setting and threshold tuned on the other frames."""
+    grids = [list(METHODS[method](frame.data, 1.0)) for frame in frames]
+    claims = [[_claims(f, c) for _, c in grid] for f, grid in zip(frames, grids, strict=True)]
+    tuned = []
+    for i, (frame, grid) in enumerate(zip(frames, grids, strict=True)):
+        setting, threshold = _best_setting(claims[:i] + claims[i + 1 :])
+        settings, candidates = grid[setting]
+        found = [candidates.above(threshold)]
+        tuned.append(Tuned(settings, threshold, found, scores_of([frame], found)))
+    return tuned
+
+
+def _best_setting(claims: Sequence[Sequence[Claims]]) -> tuple[int, float]:
+    """Number of the best setting (pooled F1) and its threshold; claims by frame and setting."""
+    best = [_best_threshold(at_setting) for at_setting in zip(*claims, strict=True)]
+    if not best:
         raise ValueError("no settings to try")
-    _, threshold, settings, candidates = best
-    found = [c.above(threshold) for c in candidates]
-    return Tuned(settings, threshold, found, scores_of(frames, found))
+    setting = int(np.argmax([f1 for f1, _ in best]))
+    return setting, best[setting][1]
 
 
 def score_frame(frame: Frame, xy: Array, rim: float = 0.0) -> Scores:
@@ -167,15 +183,12 @@ def scores_of(frames: Sequence[Frame], found: Sequence[Array]) -> list[Scores]:
     return [score_frame(frame, xy) for frame, xy in zip(frames, found, strict=True)]
 
 
-def _best_threshold(
-    frames: Sequence[Frame], candidates: Sequence[Candidates]
-) -> tuple[float, float]:
+def _best_threshold(claims: Sequence[Claims]) -> tuple[float, float]:
     """Best pooled F1 over all thresholds, and that threshold.
 
     For speed every candidate is paired with its nearest true position: the optimal matching where
     the radius is under half the distance of true positions. The final scores are exact.
     """
-    claims = [_claims(f, c) for f, c in zip(frames, candidates, strict=True)]
     counted = np.sort(np.concatenate([c[0] for c in claims]))[::-1]
     first = np.sort(np.concatenate([c[1] for c in claims]))[::-1]
     atoms = sum(c[2] for c in claims)
@@ -188,7 +201,7 @@ def _best_threshold(
     return float(f1[at]), float(counted[at])
 
 
-def _claims(frame: Frame, candidates: Candidates) -> tuple[Array, Array, int]:
+def _claims(frame: Frame, candidates: Candidates) -> Claims:
     """Strengths that count, the strongest at each true position, and the number of those."""
     weak = frame.info.get("ignored", np.empty((0, 2)))
     rim = frame.info.get("rim", 0.0)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from atomscope.apps.train import Resources, train_and_ship
 from atomscope.errors import UsageError
 
 torch = pytest.importorskip("torch")
@@ -47,6 +51,28 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_was_not(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "save_checkpoint", checkpoint)
     parts = loop.train(TINY, tmp_path / "parts", workers=0)
     first, second = weights(whole), weights(parts)
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("room", [0, 20_000, 60_000, 300_000])
+def test_a_full_disc_leaves_nothing_half_written_and_the_run_goes_on(tmp_path, monkeypatch, room):
+    whole = loop.train(TINY, tmp_path / "whole", workers=0)
+    write, left = Path.write_bytes, [room]
+
+    def write_while_there_is_room(path, content):
+        left[0] -= len(content)
+        write(path, content[: max(len(content) + left[0], 0)] if left[0] < 0 else content)
+        if left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", write_while_there_is_room)
+    with pytest.raises(UsageError, match=r"No space left on device.*start the same command again"):
+        train_and_ship(TINY, tmp_path / "parts", Resources(0, 1, "cpu"))
+    monkeypatch.undo()
+    assert not list((tmp_path / "parts").rglob("*.tmp"))
+    assert not list((tmp_path / "parts").glob(".model*"))
+    first = weights(whole)
+    second = weights(loop.train(TINY, tmp_path / "parts", workers=0))
     assert all(np.array_equal(first[key], second[key]) for key in first)
 
 
@@ -178,19 +204,3 @@ def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):
     assert "\n" not in str(caught.value)
     with pytest.raises(UsageError, match="another architecture"):
         fill(UNet((16, 16, 16, 16), folded=True, classes=2), plain(small), tmp_path)
-
-
-def test_a_full_disc_leaves_the_last_checkpoint_whole(tmp_path, monkeypatch):
-    from atomscope.train import checkpoint
-
-    loop.train(TINY, tmp_path, workers=0)
-    before = (tmp_path / "phase-1" / "last.safetensors").read_bytes()
-
-    def full(tensors, path):
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(OSError, match="No space"):
-        checkpoint.save({}, tmp_path / "phase-1" / "last.safetensors")
-    assert (tmp_path / "phase-1" / "last.safetensors").read_bytes() == before

@@ -17,3 +17,19 @@ def parse_yaml(text: str) -> Any:
         yaml.YAMLError: It is no YAML.
     """
     return yaml.load(text, Loader=_LOADER)
+
+
+def fault(error: Exception) -> str:
+    """Return in one line why a document cannot be used: the first thing that is wrong with it."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:160]
+    faults: Any = error.errors()
+    # A misspelt key makes the right one missing, too: the cause before its consequence.
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    place = ".".join(str(part) for part in first["loc"])
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "no such setting, check its spelling"
+    return f"{place}: {message} (given {first['input']!r:.80})" if place else message

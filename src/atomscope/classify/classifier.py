@@ -23,7 +23,7 @@ from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.classify.shares import with_shares
 from atomscope.classify.twins import Twins, by_brightness
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
 
@@ -227,8 +227,9 @@ def load(folder: str | Path) -> Classifier:
     except (OSError, ValueError, KeyError, yaml.YAMLError, ValidationError) as error:
         if isinstance(error, UsageError):
             raise
-        line = " ".join(str(error).split())[:160]
-        raise UsageError(f"{folder}: not a classifier ({line}); copy the folder again.") from error
+        raise UsageError(
+            f"{folder}: not a classifier ({fault(error)}); copy the folder again."
+        ) from error
     net = load_embedder(folder / NETWORK) if (folder / NETWORK).is_dir() else embedder()
     if card.network_sha256 != net.sha256:
         raise UsageError(

@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 
 ZOO = Path(__file__).parent / "zoo"
@@ -190,9 +190,8 @@ def read_card(name: str) -> tuple[Card, Path]:
     try:
         return Card.model_validate(parse_yaml(path.read_text(encoding="utf-8"))), folder
     except (UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-        line = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{path}: not a model card ({line}). Copy the model folder again."
+            f"{path}: not a model card ({fault(error)}). Copy the model folder again."
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.recipe.stages import (
     ClassifyStage,
@@ -230,14 +230,9 @@ def load(name: str | Path) -> Recipe:
             f"recipe {str(name)!r}: neither a built-in one ({', '.join(names())}) nor a file."
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"recipe {path}: {place}: {first['msg']} (given {first['input']!r:.60})."
-        ) from error
+        raise UsageError(f"recipe {path}: {fault(error)}.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())[:120]
-        raise UsageError(f"recipe {path}: not a YAML file ({line}).") from error
+        raise UsageError(f"recipe {path}: not a YAML file ({fault(error)}).") from error
     kinds = [_kind(s) for s in recipe.stages]
     once = [k for k, _ in groupby(kinds)]
     alone = len(once) == len(kinds) - max(0, kinds.count("step") - 1)

@@ -6,12 +6,12 @@ import re
 from functools import cache
 from pathlib import Path
 from string import Formatter
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 
@@ -194,14 +194,6 @@ def _read(path: Path) -> Book:
             f"rules {str(path)!r}: neither built in ({', '.join(names())}) nor a YAML file."
         ) from error
     except ValidationError as error:
-        raise UsageError(f"rules {path}: {_first(error)}") from error
+        raise UsageError(f"rules {path}: {fault(error)}.") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        line = " ".join(str(error).split())[:120]
-        raise UsageError(f"rules {path}: not a YAML file ({line}).") from error
-
-
-def _first(error: ValidationError) -> str:
-    first: Any = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{place}: {message} (given {first['input']!r:.80})."
+        raise UsageError(f"rules {path}: not a YAML file ({fault(error)}).") from error

@@ -10,7 +10,7 @@ import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.simulate.defects import substitute, vacancy
 from atomscope.simulate.materials import structure
@@ -88,8 +88,7 @@ class SpecimenRecipe(_Strict):
         try:
             return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-            detail = "; ".join(str(error).splitlines()[:3])
-            raise UsageError(f"{path}: not a recipe for multislice ({detail}).") from error
+            raise UsageError(f"{path}: not a recipe for multislice ({fault(error)}).") from error
 
 
 def specimen(recipe: SpecimenRecipe, rng: np.random.Generator) -> Sheet:

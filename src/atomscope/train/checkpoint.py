@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as packed
 from torch import Tensor
 
 from atomscope.errors import UsageError
@@ -33,25 +33,23 @@ def claim(out: Path, recipe: str) -> None:
     note = out / "recipe.json"
     if note.exists() and json.loads(note.read_text()) != json.loads(recipe):
         raise UsageError(f"{out} holds a run of another recipe; give a new folder with -o.")
-    _write_text(note, recipe)
+    _write(note, recipe.encode())
 
 
 def record(out: Path, row: tuple[float, ...]) -> None:
     """Add a line to metrics.csv."""
     path = out / "metrics.csv"
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(FIELDS)
-        writer.writerow([f"{value:.6g}" for value in row])
+    before = path.read_text() if path.exists() else ",".join(FIELDS) + "\n"
+    _write(path, (before + ",".join(f"{value:.6g}" for value in row) + "\n").encode())
 
 
 def save(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write tensors as safetensors, beside and then in place."""
-    beside = path.with_suffix(".tmp")
-    save_file(tensors, beside)
-    beside.replace(path)
+    """Write tensors as safetensors, whole or not at all.
+
+    Raises:
+        OSError: They cannot be written; safetensors' own writing raises an error of its own.
+    """
+    _write(path, packed(tensors))
 
 
 def plain(network: torch.nn.Module) -> dict[str, Tensor]:
@@ -74,7 +72,7 @@ def save_checkpoint(
             f"optimiser.{number}.{k}": v.cpu().contiguous().clone() for k, v in slots.items()
         }
     save(tensors, out / "last.safetensors")
-    _write_text(out / "state.json", json.dumps(state))
+    _write(out / "state.json", json.dumps(state).encode())
 
 
 def resume(
@@ -134,7 +132,11 @@ def _other(source: Path, detail: str) -> UsageError:
     )
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write(path: Path, content: bytes) -> None:
+    """Write beside, then in place; leave nothing half-written on a full disc."""
     beside = path.with_suffix(".tmp")
-    beside.write_text(text)
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from atomscope.documents import parse_yaml
+from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.models.store import Spots
 from atomscope.simulate.classed import Change, Host
@@ -182,5 +182,4 @@ class TrainingRecipe(_Strict):
         try:
             return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-            detail = "; ".join(str(error).splitlines()[:3])
-            raise UsageError(f"{path}: not a training recipe ({detail}).") from error
+            raise UsageError(f"{path}: not a training recipe ({fault(error)}).") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,10 +62,29 @@ def ship(
     """
     network = UNet(recipe.widths, folded=True, classes=len(recipe.classes))
     network.load_state_dict(fold(load_file(weights)))
-    final, folder = folder, folder.with_name(f".{folder.name}.part")
-    folder.mkdir(parents=True, exist_ok=True)
     network.eval()
     calibrate_classes(network, recipe)
+    with _whole(folder) as draft:
+        return _fill(draft, network, recipe, commit, patches)
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """A folder beside this one, which takes its place in the end or leaves nothing."""
+    draft = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _fill(folder: Path, network: UNet, recipe: TrainingRecipe, commit: str, patches: int) -> Card:
+    """Export, calibrate and score; write weights, test pair and card into the folder."""
     _export(Exported(network).eval(), folder / "weights.onnx")
     model = _uncalibrated(recipe, (folder / "weights.onnx").read_bytes(), commit)
     frame = normalise(patch(np.random.default_rng(7), 64).frame)
@@ -97,9 +118,6 @@ def ship(
     found += class_scores(replace(model, card=card), recipe, patches).items()  # as it is used
     card = card.model_copy(update={"scores": dict(found)})
     write_card(card, folder)
-    if final.exists():
-        shutil.rmtree(final)
-    folder.rename(final)
     return card
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
 from atomscope.models.store import load, read_card
+from atomscope.train.checkpoint import save
 
 PREFIX = "network."
 START = "start.safetensors"
@@ -34,5 +34,5 @@ def start_weights(model: str, out: Path) -> Path:
             name = tensor.name.removeprefix(PREFIX).replace(FOLDED, "bias")
             state[name] = torch.from_numpy(numpy_helper.to_array(tensor).copy())
     path = out / START
-    save_file(state, path)
+    save(state, path)
     return path

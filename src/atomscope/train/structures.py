@@ -18,17 +18,19 @@ import numpy as np
 import torch
 import yaml
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from atomscope.io.write import write_whole
 from atomscope.models.equivariant import StructureNet
 from atomscope.models.surroundings import Surroundings, surroundings
+from atomscope.train.checkpoint import plain, save
 from atomscope.train.environments import World, design, world
 from atomscope.train.rounds import sha256_of, write_rounds
 from atomscope.train.views import gammas, seen
 
 VERSION = "2"
+LAST = "last.safetensors"
 DESIGNS = 3  # per step
 SHOTS, ASKED = 8, 40  # at most, atoms of a class that are shown and asked for
 WAYS = 14  # classes of an episode, at most
@@ -127,8 +129,8 @@ def pretrain(out: Path, minutes: float, seed: int = 0) -> StructureNet:
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     network = StructureNet()
-    if (out / "last.pt").is_file():
-        network.load_state_dict(torch.load(out / "last.pt", weights_only=True))
+    if (out / LAST).is_file():
+        network.load_state_dict(load_file(out / LAST))
     if minutes <= 0:
         return network
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=1e-4)
@@ -153,9 +155,9 @@ def pretrain(out: Path, minutes: float, seed: int = 0) -> StructureNet:
             lines.append(_line(network, held, step, losses, hits, time.process_time() - start))
             losses, hits = [], []
             write_whole(out / "log.csv", lambda path: path.write_text("\n".join(lines) + "\n"))
-            write_whole(out / "last.pt", lambda path: torch.save(network.state_dict(), path))
+            save(plain(network), out / LAST)
             print(lines[-1], flush=True)
-    write_whole(out / "last.pt", lambda path: torch.save(network.state_dict(), path))
+    save(plain(network), out / LAST)
     return network
 
 
@@ -220,8 +222,7 @@ def ship(
         folder / "test_pair.npz",
         lambda path: _save(path, embedding=embedding, scatter=scatter(network), **pair),
     )
-    weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-    write_whole(folder / "weights.safetensors", lambda path: save_file(weights, path))
+    save(plain(network), folder / "weights.safetensors")
     card = {
         "name": "structures",
         "version": version,
