@@ -92,7 +92,7 @@ def log_grid(data: Array, scale: float) -> Iterator[tuple[Settings, Candidates]]
             response = flatten(filtered, local * sigma)
             for distance in (1.0, 1.6, 2.4, 3.5):
                 maxima = _maxima(response, 2 * max(1, round(distance * sigma)) + 1)
-                near_border = _border_distance(maxima.xy, data.shape)
+                near_border = border_distance(maxima.xy, data.shape)
                 for border in (0.0, 1.0):
                     keep = near_border >= border * sigma
                     settings = {
@@ -205,7 +205,7 @@ def _claims(frame: Frame, candidates: Candidates) -> Claims:
     """Strengths that count, the strongest at each true position, and the number of those."""
     weak = frame.info.get("ignored", np.empty((0, 2)))
     rim = frame.info.get("rim", 0.0)
-    asked = _border_distance(frame.truth, frame.data.shape) >= rim
+    asked = border_distance(frame.truth, frame.data.shape) >= rim
     if not len(candidates.xy):
         return np.empty(0), np.empty(0), int(asked.sum())
     places = np.concatenate([frame.truth, weak])
@@ -215,7 +215,7 @@ def _claims(frame: Frame, candidates: Candidates) -> Claims:
     counts = np.where(
         near,
         np.append(asked, np.zeros(len(weak), dtype=bool))[which],
-        _border_distance(candidates.xy, frame.data.shape) >= rim,
+        border_distance(candidates.xy, frame.data.shape) >= rim,
     )
     strongest = np.full(len(places), -np.inf)
     use = on_atom & counts
@@ -334,7 +334,7 @@ def _strongest(xy: Array, strength: Array, most: int = 5000) -> Candidates:
     return Candidates(xy[order], strength[order])
 
 
-def _border_distance(xy: Array, shape: tuple[int, ...]) -> Array:
+def border_distance(xy: Array, shape: tuple[int, ...]) -> Array:
     if not len(xy):
         return np.empty(0)
     last = np.array([shape[1] - 1, shape[0] - 1])

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from baselines import Array
+from baselines import Array, border_distance
 from microscope import expose, look, neighbour_distance, shoot
 from real import SETS, load
 from specimens import BULK, TWO_D, WIDE, WORLDS, Columns, World
@@ -196,7 +196,8 @@ def real(data: Path, quick: bool) -> str:
             xy = result.atoms[["x_px", "y_px"]].to_numpy(float)
             true = match(frame.truth, xy, frame.radius).is_true
             p, ood = (result.atoms[name].to_numpy(float) for name in ("p", "ood"))
-            pairs.append(np.stack([p, true, ood]))
+            marked = border_distance(xy, frame.data.shape) >= frame.info["rim"]
+            pairs.append(np.stack([p, true, ood])[:, marked])
         everything += pairs
         told = [r.card["verdict"]["verdict"] for r in results]
         counts = " | ".join(str(told.count(v)) for v in ("in domain", "doubtful", "out of domain"))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from atomscope.detect.average import averaged
 from atomscope.detect.choose import View, choose_view, is_dark
+from atomscope.detect.events import beyond_chance, counted
 from atomscope.detect.prepare import Mask, Shown, fill, level, usable, whole_frame
 from atomscope.detect.tiles import Found, class_maps, columns
 from atomscope.detect.trials import dimmed
@@ -30,7 +31,7 @@ SURER = 9.0  # odds of columns in an averaged lattice are divided by it
 DARK_MODALITIES = ("bf", "abf")
 
 __all__ = [
-    "Contrast", "FrameColumns", "class_map", "detect", "find", "least_p", "look",
+    "Contrast", "FrameColumns", "class_map", "detect", "find", "look",
     "shown_to_network",
 ]  # fmt: skip
 
@@ -44,12 +45,14 @@ class FrameColumns:
         vacant: Vacant sites.
         classes: Classes that the columns of `found.label` and `vacant.label` stand for.
         good: Pixels with data, (y, x).
+        least: Probability from which on columns count; less probable ones are candidates.
     """
 
     found: Found
     vacant: Found
     classes: tuple[ColumnClass, ...]
     good: Mask
+    least: float = LEAST_P
 
     @property
     def xy(self) -> NDArray[np.float64]:
@@ -81,7 +84,7 @@ def detect(
         factor: Canonical px per px of the input; by default found from the image.
         contrast: Whether atoms are bright or dark; 'auto' decides from image and metadata.
         min_p: Least probability of a column that is kept, 0 to 1; by default one half, and for
-            isolated atoms what the model's card says.
+            isolated atoms that with which the highest F1 is expected.
         progress: Called with (frames done, frames in all).
 
     Returns:
@@ -134,17 +137,18 @@ def look(
     return view
 
 
-def least_p(model: Model, view: View) -> float:
-    """Return the least probability of columns that are kept where nobody asks for another."""
-    isolated = model.card.calibration.isolated
-    return LEAST_P if view.lattice or isolated is None else isolated.least_p
-
-
 def find(
-    frame: FloatArray, model: Model, view: View, *, min_p: float | None = None
+    frame: FloatArray,
+    model: Model,
+    view: View,
+    *,
+    min_p: float | None = None,
+    weakest: float = 1.0,
 ) -> FrameColumns:
-    """Find the columns of one frame (y, x) at a given view; `min_p` as in `detect`."""
-    least = least_p(model, view) if min_p is None else min_p
+    """Find the columns of one frame (y, x) at a given view; `min_p` as in `detect`.
+
+    Less probable ones are kept as well, down to `weakest`.
+    """
     good = usable(frame)
     classes = model.card.classes
     none = Found(np.empty((0, 2)), np.empty(0), np.empty((0, len(classes))))
@@ -155,17 +159,38 @@ def find(
     if view.faint:  # chance repeats as well, and looks surer in the average
         found = replace(found, p=found.p / (found.p + SURER * (1 - found.p)))
     found = replace(found, xy=to_input(found.xy, view.factor))
+    counts = None if view.dark or view.level else counted(frame, good)
+    if counts is not None:
+        width, lattice = model.card.sigma_px / view.factor, view.lattice
+        p = beyond_chance(found.p, counts, found.xy, width, lattice=lattice, averaged=view.faint)
+        found = replace(found, p=p)
+    least = _least(found.p, model, view) if min_p is None else min_p
     height, width = frame.shape
     inside = np.all((found.xy > -0.5) & (found.xy < (width - 0.5, height - 0.5)), axis=1)
-    found = found.keep(inside & (found.p >= least))
+    found = found.keep(inside & (found.p >= min(least, weakest)))
     if not good.all():
         col, row = np.rint(found.xy).astype(int).T
         found = found.keep(good[row.clip(0, height - 1), col.clip(0, width - 1)])
     found = found.keep(np.lexsort((found.xy[:, 0], np.rint(found.xy[:, 1]))))
     if not classes:
-        return FrameColumns(found, none, classes, good)
+        return FrameColumns(found, none, classes, good, least)
     vacant = np.array([c.vacant for c in classes])[found.label.argmax(1)]
-    return FrameColumns(found.keep(~vacant), found.keep(vacant), classes, good)
+    return FrameColumns(found.keep(~vacant), found.keep(vacant), classes, good, least)
+
+
+def _least(p: NDArray[np.float64], model: Model, view: View) -> float:
+    """Probability from which on columns count where nobody says another.
+
+    Isolated atoms: half of the F1 that can be expected (Lipton et al., arXiv:1402.1892), that is
+    one half where all are sure, less on supports on which they are not; and not less than the
+    model says, as there may be none.
+    """
+    isolated = model.card.calibration.isolated
+    if view.lattice or isolated is None:
+        return LEAST_P
+    falling = np.sort(p)[::-1]
+    expected = 2 * np.cumsum(falling) / (np.arange(1, len(p) + 1) + falling.sum() + 1e-12)
+    return max(isolated.least_p, 0.5 * float(expected.max(initial=0.0)))
 
 
 def class_map(

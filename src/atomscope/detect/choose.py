@@ -227,10 +227,11 @@ def _without_lattice(model: Model, width: float | None, pixel_size: float | None
         width: Of the grain of the texture, px.
         pixel_size: Å per px, or None.
     """
-    grain = model.card.sigma_px / width if width is not None else 1.0
-    factor = grain
-    if pixel_size is not None:  # a support coarsens the grain, up to twice
-        told = pixel_size / LONE_ATOM
+    grain = None if width is None else model.card.sigma_px / width
+    told = None if pixel_size is None else pixel_size / LONE_ATOM
+    if told is None or grain is None:
+        factor = grain or told or 1.0
+    else:  # a support coarsens the grain, up to twice
         factor = told if grain > NARROWEST * told else float(np.clip(told, grain, grain * 2))
     return float(np.clip(factor, *FACTORS))
 

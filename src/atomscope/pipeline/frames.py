@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import ATOMS, joined
-from atomscope.detect import as_table, find, least_p
+from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
@@ -135,9 +135,8 @@ def _looked(
     """Detect and refine; beside heavy atoms that are known, what stands around them."""
     started = time.perf_counter()
     shown = frame if heavy is None else frame - excess(heavy, (frame.shape[0], frame.shape[1]))
-    least = least_p(detector, view) if plan.detect.min_p is None else plan.detect.min_p
-    found = find(shown, detector, view, min_p=min(WEAK, least))
-    strong = found.found.p >= least
+    found = find(shown, detector, view, min_p=plan.detect.min_p, weakest=WEAK)
+    strong = found.found.p >= found.least
     weak = first_columns(as_table([replace(found, found=found.found.keep(~strong))]))
     found = replace(found, found=found.found.keep(strong))
     detected = time.perf_counter()
