@@ -55,6 +55,22 @@ def test_light_that_went_to_the_background_comes_back(rng):
     )
 
 
+@pytest.mark.parametrize("tail", [0.0, 0.006])
+def test_what_a_column_lacks_in_its_own_background_is_no_error(tail, rng):
+    """A dopant of a seventh of the light of its host lacks its tails, too, and stays as dim."""
+    rows, _ = graphene(rng)
+    inside = np.flatnonzero(np.abs(rows[["x_px", "y_px"]] - SHAPE[0] / 2).max(axis=1) < 140)
+    dopant = rng.choice(inside, 15, replace=False)
+    less = np.zeros(len(rows))
+    less[dopant] = 850.0
+    odd = rows.assign(
+        intensity=rows["intensity"] - less, background=rows["background"] - tail * less
+    )
+    bright, _ = cleaned(odd)
+    assert np.mean(bright[dopant]) == pytest.approx(150, abs=3 * OWN / np.sqrt(len(dopant)))
+    assert np.std(bright[less == 0] - 1000) < 1.05 * OWN
+
+
 def test_a_background_that_tells_nothing_changes_nothing(rng):
     rows, _ = graphene(rng)
     other = rng.permutation(rows["background"].to_numpy())
