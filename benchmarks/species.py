@@ -1,6 +1,7 @@
 """Accuracy of species on simulated frames of doped layers, and on a different day.
 
-    python benchmarks/species.py [--quick] [--size PX] [--seeds N] [--only MATERIAL ...] [--csv OUT]
+    python benchmarks/species.py [--quick] [--size PX] [--seeds N] [--first N]
+        [--only MATERIAL ...] [--csv OUT]
 
 Layers with point defects, seen by the judge's microscope (microscope.py) on several days: other
 probes, doses, backgrounds, pixel sizes, detector angles (exponent of Z), detector gains with a
@@ -202,7 +203,7 @@ def measure(args: argparse.Namespace) -> Iterator[pd.DataFrame]:
         first: pd.Series | None = None
         for j, (label, day) in enumerate(days.items()):
             width = full_width(day.probe)
-            for k in range(args.seeds):
+            for k in range(args.first, args.first + args.seeds):
                 rows = seen(material, day, args.size, 10_000 * i + 100 * j + k)
                 if first is None:
                     first = rows.groupby("true")["intensity"].median()
@@ -260,6 +261,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="the first day and the hardest one")
     parser.add_argument("--size", type=int, default=384, help="edge of a frame in px")
+    parser.add_argument("--first", type=int, default=0, help="first seed of each day")
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--only", nargs="*", help="beginnings of names of materials")
     parser.add_argument("--csv", type=Path, help="write one line per true column")

@@ -51,6 +51,24 @@ def test_atoms_of_few_electrons_are_found_and_little_else(ground):
     assert np.mean([s.recall for s in scores]) > 0.95
 
 
+@pytest.mark.parametrize("electrons", [5.0, 10.0])
+def test_an_averaged_crystal_ends_where_its_electrons_do(electrons):
+    rng = np.random.default_rng(8)
+    along = 10.0 * np.array([[1.0, 0.1], [-0.1, 1.0]])
+    steps = np.stack(np.meshgrid(np.arange(-40, 40), np.arange(-40, 40)), -1).reshape(-1, 2)
+    xy = steps @ along + SIZE / 2
+    xy = xy[(xy > 0).all(axis=1) & (xy < SIZE - 1).all(axis=1) & (xy[:, 0] < 0.6 * SIZE)]
+    y, x = np.mgrid[:SIZE, :SIZE]
+    rate = np.full((SIZE, SIZE), 0.003)
+    for px, py in xy:
+        bell = np.exp(-((x - px) ** 2 + (y - py) ** 2) / (2 * WIDTH**2))
+        rate += electrons * bell / (2 * np.pi * WIDTH**2)
+    found = detect(rng.poisson(rate).astype(np.float32))[["x_px", "y_px"]].to_numpy()
+    seen = score(xy, found, 2.5)
+    assert seen.precision > 0.88
+    assert seen.recall > 0.9
+
+
 @settings(max_examples=20, deadline=None)
 @given(gain=st.floats(1e-3, 1e3), offset=st.floats(-100, 100))
 def test_gain_and_offset_change_nothing(gain, offset):

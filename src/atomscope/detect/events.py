@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
+from scipy.spatial import cKDTree
 
 from atomscope.detect.prepare import Mask
 from atomscope.types import FloatArray
@@ -28,6 +29,7 @@ AROUND = 8.0  # and over which the background is averaged
 TRIALS = 4.0  # places per footprint where chance may try: more than one, since they are sought
 SURE = 0.2  # chance below which a column is no background
 ROUNDS = 4
+CELLS, SCARCE = 1.5, 0.4  # spacings; share of the usual events there, below which is no crystal
 EACH = 1.25  # events per column, with fewer of which an averaged lattice is one of chance
 
 
@@ -84,7 +86,7 @@ def chance(counts: Counts, xy: Floats, width: float) -> Floats:
         tail = np.where(number > 0, special.gammainc(np.maximum(number, 1), expected), 1.0)
         false = _discoveries(tail, trials)
         free = counts.good.copy()
-        _empty(free, xy[false < SURE], _disc(BESIDE * width))
+        _clear(free, xy[false < SURE], _disc(BESIDE * width))
     return false
 
 
@@ -100,17 +102,30 @@ def beyond_chance(
         width: Of an atom, px.
         lattice: Whether columns repeat. Then the network knows more of a column than its own
             events, and its odds are multiplied by those against chance; else they are all there is.
-        averaged: Whether the lattice was averaged. Then no column stands for itself, but with
-            hardly more events than columns all of them are chance.
+        averaged: Whether the lattice was averaged. Then no column stands for itself, see `_empty`.
     """
     if averaged:
-        few = counts.events.sum() < EACH * np.sum(p > 0.5)
-        return np.zeros_like(p) if few else p
+        return np.where(_empty(counts, xy, p > 0.5), 0.0, p)
     false = chance(counts, xy, width)
     if not lattice:
         return np.asarray(p * (1 - false))
     against = np.minimum(1.0, (1 - false) / np.maximum(false, 1e-12))
     return np.asarray(p * against / (p * against + 1 - p + 1e-12))
+
+
+def _empty(counts: Counts, xy: Floats, sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Columns of an averaged lattice, which goes on beyond the crystal, where hardly any event is.
+
+    With hardly more events than columns all of them are chance.
+    """
+    if sure.sum() < 2:
+        return ~sure
+    spacing = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
+    near = _disc(CELLS * spacing)
+    rate = _at(counts.events, xy, near).sum(1) / np.maximum(_at(counts.good, xy, near).sum(1), 1)
+    usual = float(np.sum(rate**2) / max(rate.sum(), 1e-12))  # that of the events, not of the frame
+    few = counts.events.sum() < EACH * sure.sum()
+    return np.asarray(few | (rate < SCARCE * usual))
 
 
 def _disc(radius: float) -> Ints:
@@ -133,7 +148,7 @@ def _at(values: NDArray[np.generic], xy: Floats, disc: Ints) -> Floats:
     return np.asarray(values[row, col] * inside, dtype=np.float64)
 
 
-def _empty(free: Mask, xy: Floats, disc: Ints) -> None:
+def _clear(free: Mask, xy: Floats, disc: Ints) -> None:
     row, col, inside = _places(free.shape, xy, disc)
     free[row[inside], col[inside]] = False
 

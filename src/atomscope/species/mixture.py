@@ -271,17 +271,28 @@ def _with_one_more(data: Data, old: Mixture) -> list[Mixture]:
 
 
 def _sound(data: Data, mixture: Mixture) -> bool:
-    """Whether all classes have atoms, and differ by more than atoms of a class do."""
+    """Whether all classes have atoms, and differ by more than atoms of a class do.
+
+    Half as much where they live on different sublattices: there their places differ, too.
+    """
     share = mixture.posterior(data)[:, :-1]
     if share.sum(axis=0).min() < _FEWEST:
         return False
     variance = mixture.distance(data)[1]
     width = np.sqrt((share * variance).sum(axis=0) / share.sum(axis=0))
+    held = data.held(share)
+    held /= np.maximum(held.sum(axis=0), 1e-300)
     order = np.argsort(mixture.mean)
     return all(
-        mixture.mean[b] - mixture.mean[a] > _APART * 0.5 * (width[a] + width[b])
+        mixture.mean[b] - mixture.mean[a]
+        > _APART * _alike(held, a, b) * 0.5 * (width[a] + width[b])
         for a, b in pairwise(order)
     )
+
+
+def _alike(held: Floats, a: int, b: int) -> float:
+    """1 where two classes are spread alike over the groups, one half where they share none."""
+    return 0.5 + 0.5 * float(np.minimum(held[:, a], held[:, b]).sum())
 
 
 def _criterion(data: Data, mixture: Mixture) -> float:
