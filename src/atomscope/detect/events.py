@@ -29,7 +29,8 @@ AROUND = 8.0  # and over which the background is averaged
 TRIALS = 4.0  # places per footprint where chance may try: more than one, since they are sought
 SURE = 0.2  # chance below which a column is no background
 ROUNDS = 4
-CELLS, SCARCE = 1.5, 0.4  # spacings; share of the usual events there, below which is no crystal
+CELLS, SCARCE = 2.0, 0.45  # spacings; share of the usual events there, below which is no crystal,
+RARELY = 1e-4  # where chance makes as few of them more seldom than that
 EACH = 1.25  # events per column, with fewer of which an averaged lattice is one of chance
 
 
@@ -122,10 +123,13 @@ def _empty(counts: Counts, xy: Floats, sure: NDArray[np.bool_]) -> NDArray[np.bo
         return ~sure
     spacing = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
     near = _disc(CELLS * spacing)
-    rate = _at(counts.events, xy, near).sum(1) / np.maximum(_at(counts.good, xy, near).sum(1), 1)
+    number = _at(counts.events, xy, near).sum(1)
+    pixels = np.maximum(_at(counts.good, xy, near).sum(1), 1)
+    rate = number / pixels
     usual = float(np.sum(rate**2) / max(rate.sum(), 1e-12))  # that of the events, not of the frame
+    by_chance = special.gammaincc(number + 1, usual * pixels)  # as few, where there are as many
     few = counts.events.sum() < EACH * sure.sum()
-    return np.asarray(few | (rate < SCARCE * usual))
+    return np.asarray(few | ((rate < SCARCE * usual) & (by_chance < RARELY)))
 
 
 def _disc(radius: float) -> Ints:
