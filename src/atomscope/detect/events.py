@@ -22,7 +22,7 @@ Ints = NDArray[np.int64]
 
 NONE = 0.35  # share of pixels that count nothing; with fewer of them noise is near to a Gaussian's
 WHOLE = 0.01  # of an event: how far a pixel may be from a whole number of them
-SAMPLE = 1 << 18  # pixels that tell whether a frame is one of single events
+SAMPLE = 1 << 16  # pixels that tell whether a frame is one of single events
 FOOTPRINT = 1.5  # widths of an atom: radius within which its events are counted,
 BESIDE = 2.5  # beyond which they no longer count as background,
 AROUND = 8.0  # and over which the background is averaged
@@ -53,10 +53,10 @@ def counted(frame: FloatArray, good: Mask) -> Counts | None:
     if not sample.size:
         return None
     least = float(sample.min())
-    above = np.unique(sample[sample > least])
-    if not len(above) or np.mean(sample == least) < NONE:
+    rest = sample[sample > least]
+    if not len(rest) or len(rest) > (1 - NONE) * len(sample):
         return None
-    events = (frame.astype(np.float32) - np.float32(least)) / np.float32(above[0] - least)
+    events = ((frame - least) / float(rest.min() - least)).astype(np.float32)
     whole = np.rint(events)
     if np.abs(events - whole)[good].max() > WHOLE or whole[good].min() < 0:
         return None
