@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atomscope import Image, detect
+from atomscope.detect import find, look
 from atomscope.detect.events import chance, counted
 from atomscope.evaluate import score
+from atomscope.models.store import load
 
 SIZE, WIDTH = 192, 2.0  # px
 ALL = np.ones((SIZE, SIZE), dtype=bool)
@@ -67,6 +69,27 @@ def test_an_averaged_crystal_ends_where_its_electrons_do(electrons):
     seen = score(xy, found, 2.5)
     assert seen.precision > 0.88
     assert seen.recall > 0.9
+
+
+def test_empty_sites_need_no_events():
+    """Sites that a model with classes calls empty are seen in counted frames as in others."""
+    rng = np.random.default_rng(11)
+    steps = np.stack(np.meshgrid(np.arange(-30, 30), np.arange(-30, 30)), -1).reshape(-1, 2)
+    cell = 19.0 * np.array([[1.0, 0.0], [0.5, np.sqrt(0.75)]])
+    xy = np.concatenate([steps @ cell, (steps + 1 / 3) @ cell]) + SIZE / 2
+    xy = xy[(xy > 2).all(axis=1) & (xy < SIZE - 3).all(axis=1)]
+    inner = np.flatnonzero((np.abs(xy - SIZE / 2) < SIZE / 2 - 25).all(axis=1))
+    empty = rng.choice(inner, 8, replace=False)
+    y, x = np.mgrid[:SIZE, :SIZE]
+    rate = np.full((SIZE, SIZE), 0.01)
+    for px, py in np.delete(xy, empty, axis=0):
+        rate += 60 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8) / (8 * np.pi)
+    frame = rng.poisson(rate).astype(np.float32)
+    assert counted(frame, ALL) is not None
+    model = load("graphene")
+    seen = find(frame, model, look(Image(frame), model))
+    assert score(xy[empty], seen.vacant.xy, 4.0).f1 > 0.7
+    assert score(np.delete(xy, empty, axis=0), seen.xy, 4.0).f1 > 0.97
 
 
 @settings(max_examples=20, deadline=None)

@@ -161,8 +161,10 @@ def find(
     found = replace(found, xy=to_input(found.xy, view.factor))
     counts = None if view.dark or view.level else counted(frame, good)
     if counts is not None:
-        width, lattice = model.card.sigma_px / view.factor, view.lattice
-        p = beyond_chance(found.p, counts, found.xy, width, lattice=lattice, averaged=view.faint)
+        some, atom = ~_vacant(found, classes), model.card.sigma_px / view.factor
+        how = {"lattice": view.lattice, "averaged": view.faint}
+        p = found.p.copy()  # an empty site has no events to count
+        p[some] = beyond_chance(p[some], counts, found.xy[some], atom, **how)
         found = replace(found, p=p)
     least = _least(found.p, model, view) if min_p is None else min_p
     height, width = frame.shape
@@ -172,10 +174,16 @@ def find(
         col, row = np.rint(found.xy).astype(int).T
         found = found.keep(good[row.clip(0, height - 1), col.clip(0, width - 1)])
     found = found.keep(np.lexsort((found.xy[:, 0], np.rint(found.xy[:, 1]))))
-    if not classes:
-        return FrameColumns(found, none, classes, good, least)
-    vacant = np.array([c.vacant for c in classes])[found.label.argmax(1)]
+    vacant = _vacant(found, classes)
     return FrameColumns(found.keep(~vacant), found.keep(vacant), classes, good, least)
+
+
+def _vacant(found: Found, classes: tuple[ColumnClass, ...]) -> NDArray[np.bool_]:
+    """Which of the sites found are empty ones, shape (N,)."""
+    if not classes:
+        return np.zeros(len(found.p), dtype=bool)
+    vacant = np.array([c.vacant for c in classes])
+    return np.asarray(vacant[found.label.argmax(1)])
 
 
 def _least(p: NDArray[np.float64], model: Model, view: View) -> float:
