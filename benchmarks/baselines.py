@@ -138,8 +138,7 @@ def tune_grids(
     frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
 ) -> Tuned:
     """As `tune`, from the candidates of every frame for every setting."""
-    claims = [[_claims(f, c) for _, c in grid] for f, grid in zip(frames, grids, strict=True)]
-    setting, threshold = _best_setting(claims)
+    setting, threshold = _best_setting(_all_claims(frames, grids))
     found = [grid[setting][1].above(threshold) for grid in grids]
     return Tuned(grids[0][setting][0], threshold, found, scores_of(frames, found))
 
@@ -147,7 +146,7 @@ def tune_grids(
 def tune_on_others(frames: Sequence[Frame], method: str) -> list[Tuned]:
     """Each frame as its user would find it: setting and threshold tuned on the other frames."""
     grids = [list(METHODS[method](frame.data, 1.0)) for frame in frames]
-    claims = [[_claims(f, c) for _, c in grid] for f, grid in zip(frames, grids, strict=True)]
+    claims = _all_claims(frames, grids)
     tuned = []
     for i, (frame, grid) in enumerate(zip(frames, grids, strict=True)):
         setting, threshold = _best_setting(claims[:i] + claims[i + 1 :])
@@ -155,6 +154,13 @@ def tune_on_others(frames: Sequence[Frame], method: str) -> list[Tuned]:
         found = [candidates.above(threshold)]
         tuned.append(Tuned(settings, threshold, found, scores_of([frame], found)))
     return tuned
+
+
+def _all_claims(
+    frames: Sequence[Frame], grids: Sequence[list[tuple[Settings, Candidates]]]
+) -> list[list[Claims]]:
+    """Claims by frame and setting."""
+    return [[_claims(f, c) for _, c in grid] for f, grid in zip(frames, grids, strict=True)]
 
 
 def _best_setting(claims: Sequence[Sequence[Claims]]) -> tuple[int, float]:

@@ -27,7 +27,7 @@ def fault(error: Exception) -> str:
         return " ".join(str(error).split())[:160]
     faults: Any = error.errors()
     # A misspelt key makes the right one missing, too: the cause before its consequence.
-    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])
+    first = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
     place = ".".join(str(part) for part in first["loc"])
     message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -7,6 +7,7 @@ But there the number of electrons says what chance does, exactly (Poisson).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from scipy import ndimage, special
 from scipy.spatial import cKDTree
 
 from atomscope.detect.prepare import Mask
+from atomscope.models.blocks import slices
 from atomscope.types import FloatArray
 
 Floats = NDArray[np.float64]
@@ -29,6 +31,7 @@ AROUND = 8.0  # and over which the background is averaged
 TRIALS = 4.0  # places per footprint where chance may try: more than one, since they are sought
 SURE = 0.2  # chance below which a column is no background
 ROUNDS = 4
+AT_A_TIME = 1 << 20  # pixels around columns
 CELLS, SCARCE = 2.0, 0.45  # spacings; share of the usual events there, below which is no crystal,
 RARELY = 1e-4  # where chance makes as few of them more seldom than that
 EACH = 1.25  # events per column, with fewer of which an averaged lattice is one of chance
@@ -77,17 +80,17 @@ def chance(counts: Counts, xy: Floats, width: float) -> Floats:
     """
     if not len(xy):
         return np.empty(0)
-    disc = _disc(FOOTPRINT * width)
+    disc, beside = _disc(FOOTPRINT * width), _disc(BESIDE * width)
     trials = TRIALS * counts.events.size / len(disc)
-    number = _at(counts.events, xy, disc).sum(1)
-    pixels = _at(counts.good, xy, disc).sum(1)
-    free, false = counts.good.copy(), np.ones(len(xy))
+    number, pixels = (_sum(values, xy, disc) for values in (counts.events, counts.good))
+    false = np.ones(len(xy))
     for _ in range(ROUNDS):
+        free = counts.good.copy()
+        for row, col, inside in _places(free.shape, xy[false < SURE], beside):
+            free[row[inside], col[inside]] = False
         expected = pixels * _ground(counts.events, free, xy, width)
         tail = np.where(number > 0, special.gammainc(np.maximum(number, 1), expected), 1.0)
         false = _discoveries(tail, trials)
-        free = counts.good.copy()
-        _clear(free, xy[false < SURE], _disc(BESIDE * width))
     return false
 
 
@@ -123,8 +126,8 @@ def _empty(counts: Counts, xy: Floats, sure: NDArray[np.bool_]) -> NDArray[np.bo
         return ~sure
     spacing = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
     near = _disc(CELLS * spacing)
-    number = _at(counts.events, xy, near).sum(1)
-    pixels = np.maximum(_at(counts.good, xy, near).sum(1), 1)
+    number = _sum(counts.events, xy, near)
+    pixels = np.maximum(_sum(counts.good, xy, near), 1)
     rate = number / pixels
     usual = float(np.sum(rate**2) / max(rate.sum(), 1e-12))  # that of the events, not of the frame
     by_chance = special.gammaincc(number + 1, usual * pixels)  # as few, where there are as many
@@ -139,22 +142,24 @@ def _disc(radius: float) -> Ints:
     return np.asarray(steps[np.hypot(*steps.T) <= max(radius, 1.0)], dtype=np.int64)
 
 
-def _places(shape: tuple[int, ...], xy: Floats, disc: Ints) -> tuple[Ints, Ints, Mask]:
-    """Rows and columns (N, M) of the pixels around positions, and which lie in the frame."""
-    row, col = (np.rint(xy[:, axis, None]).astype(np.int64) + disc[:, 1 - axis] for axis in (1, 0))
-    inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
-    return row.clip(0, shape[0] - 1), col.clip(0, shape[1] - 1), inside
+def _places(
+    shape: tuple[int, ...], xy: Floats, disc: Ints
+) -> Iterator[tuple[Ints, Ints, NDArray[np.bool_]]]:
+    """Rows and columns (K, M) of the pixels around some positions after the other.
+
+    With them, which lie in the frame; all pixels of a large frame at a time would not fit.
+    """
+    for part in slices(len(xy), max(1, AT_A_TIME // len(disc))):
+        col, row = (np.rint(xy[part, a, None]).astype(np.int64) + disc[:, 1 - a] for a in (0, 1))
+        inside = (row >= 0) & (row < shape[0]) & (col >= 0) & (col < shape[1])
+        yield row.clip(0, shape[0] - 1), col.clip(0, shape[1] - 1), inside
 
 
-def _at(values: NDArray[np.generic], xy: Floats, disc: Ints) -> Floats:
-    """Values around positions, 0 beyond the frame, shape (N, M)."""
-    row, col, inside = _places(values.shape, xy, disc)
-    return np.asarray(values[row, col] * inside, dtype=np.float64)
-
-
-def _clear(free: Mask, xy: Floats, disc: Ints) -> None:
-    row, col, inside = _places(free.shape, xy, disc)
-    free[row[inside], col[inside]] = False
+def _sum(values: NDArray[np.generic], xy: Floats, disc: Ints) -> Floats:
+    """Sums of the values around positions, as far as these lie in the frame, shape (N,)."""
+    places = _places(values.shape, xy, disc)
+    sums = [np.sum(values[row, col] * inside, axis=1, dtype=float) for row, col, inside in places]
+    return np.concatenate([np.empty(0), *sums])
 
 
 def _ground(events: NDArray[np.float32], free: Mask, xy: Floats, width: float) -> Floats:

@@ -133,7 +133,10 @@ def _other(source: Path, detail: str) -> UsageError:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write beside, then in place; leave nothing half-written on a full disc."""
+    """Write beside, then in place; leave nothing half-written on a full disc.
+
+    The draft has one name, so that what a killed run left of it is written over.
+    """
     beside = path.with_suffix(".tmp")
     try:
         beside.write_bytes(content)
