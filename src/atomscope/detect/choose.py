@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from atomscope.detect.average import averaged, is_striped
 from atomscope.detect.tiles import columns
-from atomscope.detect.trials import FACTORS, KEPT, Trial, attempt, best_trial
+from atomscope.detect.trials import FACTORS, KEPT, Trial, attempt, best_trial, told_apart
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample
@@ -29,7 +29,9 @@ LEAST_SCORE = 0.6  # certainty of columns that show a lattice where that does no
 LEAST_FILLING = 0.12  # the share that they fill,
 LEAST_REPEAT = 0.33  # how well they repeat,
 SURE, REPEAT_OF_SURE = 0.9, 0.2  # or, where they are as certain, across a boundary of two grains,
-AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice
+DENSE, REPEAT_OF_DENSE = 0.65, 0.15  # all the more where they fill the plane, unlike chance,
+AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice,
+CLOSER = 0.55  # or closer, as pairs are, if there is nothing else
 SMOOTH = 2.0  # px: over which brightness is compared,
 HEAVY = 99.8  # percentile: that of heavy atoms, if there are any,
 OUTSHONE = 3.0  # times what is bright elsewhere: so much brighter, they may hide it
@@ -96,9 +98,10 @@ def choose_view(
         trials.append(best_trial(model, frame, scale.spacing, scale.sigma))
         clear = scale.order >= CLEARLY and trials[0].score >= LEAST_SCORE
         if clear and trials[0].order >= SEEN_REPEAT:
-            return View(trials[0].factor, False, scale)
+            return View(told_apart(model, frame, trials[0]).factor, False, scale)
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]
+    good = good or [trial for trial in trials if _is_lattice(model, trial, closest=CLOSER)]
     if good:
         spacing = model.card.spacing_px
         seen = [trial for trial in good if not trial.dimmed]
@@ -197,7 +200,7 @@ def _finest(trials: list[Trial], spacing: float) -> Trial:
     return min(same, key=lambda trial: abs(np.log((trial.nearest or 1.0) / spacing)))
 
 
-def _is_lattice(model: Model, trial: Trial) -> bool:
+def _is_lattice(model: Model, trial: Trial, closest: float = AS_FAR[0]) -> bool:
     """Tell whether columns found fill the part, are sure, repeat, and lie as far apart as tried.
 
     Texture of a support passes for columns at some sampling, but does not repeat.
@@ -205,8 +208,10 @@ def _is_lattice(model: Model, trial: Trial) -> bool:
     if trial.nearest is None or trial.score < LEAST_SCORE or trial.filling < LEAST_FILLING:
         return False
     apart = trial.nearest / model.card.spacing_px
-    least = LEAST_REPEAT if trial.score < SURE else REPEAT_OF_SURE
-    return trial.order >= least and AS_FAR[0] < apart < AS_FAR[1]
+    least = LEAST_REPEAT
+    if trial.score >= SURE:
+        least = REPEAT_OF_DENSE if trial.filling >= DENSE else REPEAT_OF_SURE
+    return trial.order >= least and closest < apart < AS_FAR[1]
 
 
 def _certainty(model: Model, frame: Frame, factor: float) -> float:

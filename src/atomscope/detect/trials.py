@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from atomscope.detect.tiles import columns
 from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
-from atomscope.sampling import resample
+from atomscope.sampling import resample, to_input
 from atomscope.scale import measure
 
 Frame = NDArray[np.float32]
@@ -26,6 +26,11 @@ FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
 AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
+APART = (2.0, 2.5)  # times the factor at which pairs were seen as one: there both are seen,
+MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns from their middle;
+MOST = 0.6  # share of the columns of which this is true,
+CERTAIN, REPEAT = 0.78, 0.25  # and how sure all are, and how well they repeat
+MORE, REPEAT_OF_MORE = 1.5, 0.33  # or: times as many columns, which repeat, and no less sure
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
 
@@ -103,6 +108,36 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
 
 
+def told_apart(model: Model, frame: Frame, trial: Trial) -> Trial:
+    """Return a finer trial where columns of one turn out to be several, or else the same.
+
+    Pairs far from each other (phosphorene; TiO2 [001] in a blurred frame) look like columns of a
+    coarser lattice, and as sure.
+    """
+    piece = _part(frame, APART[-1] * trial.factor)[0]
+    whole = attempt(model, piece, trial.factor)
+    finer = [attempt(model, piece, times * trial.factor) for times in APART]
+    good = [each for each in finer if _shows_pairs(each, whole) or _shows_more(each, whole)]
+    return max(good, key=lambda each: each.score, default=trial)
+
+
+def _shows_pairs(finer: Trial, whole: Trial) -> bool:
+    """Tell whether most columns fall apart: two or more beside the place, none in it."""
+    if finer.score < CERTAIN or finer.order < REPEAT or whole.nearest is None:
+        return False
+    places, parts = (to_input(each.xy, each.factor) for each in (whole, finer))
+    apart = whole.nearest / whole.factor
+    tree = cKDTree(parts)
+    several = tree.query_ball_point(places, WITHIN * apart, return_length=True) >= 2
+    return float(np.mean(several & (tree.query(places)[0] > MIDDLE * apart))) >= MOST
+
+
+def _shows_more(finer: Trial, whole: Trial) -> bool:
+    """Tell whether there are more columns than were seen, no less sure, that repeat."""
+    more = finer.density > MORE * whole.density
+    return more and finer.score >= whole.score and finer.order >= REPEAT_OF_MORE
+
+
 def _fuller(trials: list[Trial]) -> Trial:
     """Of the trials about as sure as the best, the one with most columns: none is overlooked."""
     best = max(trial.score for trial in trials)
@@ -112,7 +147,7 @@ def _fuller(trials: list[Trial]) -> Trial:
 def attempt(model: Model, frame: Frame, factor: float, *, dim: bool = False) -> Trial:
     """Look at a part of the frame at one factor, brought into its bounds; see `dimmed`."""
     factor = float(np.clip(factor, *FACTORS))
-    part = _part(frame, factor)
+    part = _part(frame, factor)[1]
     part = dimmed(part, 1.0) if dim else part
     found = columns(model, normalise(part))
     sure = found.p > 0.5
@@ -135,15 +170,16 @@ def dimmed(frame: Frame, factor: float) -> Frame:
     return np.asarray(frame - (smooth - np.percentile(smooth, KEPT)).clip(0), np.float32)
 
 
-def _part(frame: Frame, factor: float) -> Frame:
-    """Resample the part of a frame with most detail; it is about CROP px wide afterwards."""
+def _part(frame: Frame, factor: float) -> tuple[Frame, Frame]:
+    """Part of a frame with most detail, as it is and resampled; then it is about CROP px wide."""
     edge = int(np.ceil(CROP / factor))
     height, width = frame.shape
     if height * width <= 1.5 * edge * edge:
-        return resample(frame, factor)
+        return frame, resample(frame, factor)
     corners = [(y, x) for y in _starts(height, edge) for x in _starts(width, edge)]
-    parts = (resample(frame[y : y + edge, x : x + edge], factor) for y, x in corners)
-    return max(parts, key=lambda part: float(np.diff(part, axis=1).std()))
+    parts = (frame[y : y + edge, x : x + edge] for y, x in corners)
+    both = ((part, resample(part, factor)) for part in parts)
+    return max(both, key=lambda two: float(np.diff(two[1], axis=1).std()))
 
 
 def _starts(length: int, edge: int) -> list[int]:
