@@ -154,7 +154,8 @@ def run_peer(python: Path, method: str, jobs: dict[str, object], *options: str) 
 def measure(s: Series, args: argparse.Namespace) -> list[dict[str, object]]:
     """Rows of method, frame and scores."""
     found = {} if args.baselines_only else {"atomscope": found_by(s.frames, args.model)}
-    found |= classical(s)
+    if not args.no_classical:
+        found |= classical(s)
     if args.peers and (not args.atomap_only or s.material.split(",")[0] in args.atomap_only):
         found["Atomap"] = atomap(s, args.peers)
     if args.peers and args.atomai:
@@ -245,6 +246,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256, help="edge of a frame in px")
     parser.add_argument("--model", help="detector in place of the built-in one")
     parser.add_argument("--baselines-only", action="store_true")
+    parser.add_argument("--no-classical", action="store_true", help="leave LoG + fit out")
     parser.add_argument("--cells", type=Path, help="folder written by multislice.py")
     parser.add_argument("--peers", type=Path, help="Python of the peers' environment")
     parser.add_argument("--atomap-only", nargs="*", help="worlds on which Atomap is run")

@@ -14,10 +14,9 @@ from atomscope.errors import InputError, UsageError
 from atomscope.evaluate import score
 from atomscope.scale import measure
 from atomscope.simulate.imaging import amorphous, render
-from atomscope.simulate.lattices import tile
 from atomscope.simulate.named import MEDIUM, named_frame
 from atomscope.types import Image
-from worlds import HEXAGONAL, HONEYCOMB, SQUARE, inner, lattice_frame
+from worlds import HEXAGONAL, HONEYCOMB, SQUARE, inner, lattice_frame, phosphorene_frame
 
 CELLS = {"honeycomb": HONEYCOMB, "square": SQUARE, "hexagonal": (HEXAGONAL, np.zeros((1, 2)))}
 
@@ -54,13 +53,7 @@ def test_pairs_far_from_each_other_are_two_columns_each(spacing, size):
 
 @pytest.mark.parametrize(("angstrom", "dose"), [(0.11, 10.0), (0.06, 3.0), (0.035, 40.0)])
 def test_pairs_at_high_magnification_are_not_taken_for_one_column(angstrom, dose):
-    cell = np.diag([3.31, 4.38]) / angstrom  # phosphorene
-    pairs = np.array([[0.0, 0.0], [0.0, 0.17], [0.5, 0.5], [0.5, 0.67]])
-    size = int(30 / angstrom)
-    xy, _ = tile(cell, pairs, size, 0.3, np.array([0.2, 0.6]))
-    truth = inner(xy, (size, size), -0.5)
-    clean = render(xy, np.ones(len(xy)), 0.25 / angstrom, (size, size)) + 0.3
-    frame = np.random.default_rng(3).poisson(clean * dose)
+    frame, truth = phosphorene_frame(angstrom, dose)
     found = points(frame, pixel_size=angstrom)
     assert inner_f1(truth, found, frame.shape, 1.0 / angstrom, 0.3 / angstrom) > 0.93
 

@@ -12,7 +12,7 @@ from atomscope.knowing import Verdict, join, know
 from atomscope.knowing.local import compare, picture
 from atomscope.pipeline import Result
 from atomscope.simulate.imaging import amorphous
-from worlds import SQUARE, lattice_frame
+from worlds import SQUARE, lattice_frame, phosphorene_frame
 
 SIZE = 160
 
@@ -176,6 +176,14 @@ def test_pairs_that_look_like_one_column_are_doubtful(good):
     assert alone.verdict == "in domain"
     assert verdict.verdict != "in domain"
     assert any("not resolved" in reason for reason in verdict.reasons)
+
+
+def test_pairs_that_were_told_apart_are_in_domain():
+    frame, _ = phosphorene_frame(0.06, 20.0)
+    found = atomscope.analyze(frame, pixel_size=0.06)
+    assert found.card["view"]["pairs"]
+    assert found.card["verdict"]["verdict"] == "in domain"
+    assert found.card["warnings"] == []
 
 
 def test_a_wrong_pixel_size_is_doubtful(good):

@@ -36,6 +36,16 @@ def lattice_frame(
     return np.asarray(frame, dtype=np.float64), xy[inside]
 
 
+def phosphorene_frame(angstrom: float, dose: float, seed: int = 3) -> tuple[Floats, Floats]:
+    """Frame of pairs of columns 0.74 Å apart, 30 Å wide at a pixel size, and its columns."""
+    size = int(30 / angstrom)
+    pairs = np.array([[0.0, 0.0], [0.0, 0.17], [0.5, 0.5], [0.5, 0.67]])
+    xy, _ = tile(np.diag([3.31, 4.38]) / angstrom, pairs, size, 0.3, np.array([0.2, 0.6]))
+    clean = render(xy, np.ones(len(xy)), 0.25 / angstrom, (size, size)) + 0.3
+    frame = np.random.default_rng(seed).poisson(clean * dose)
+    return frame.astype(np.float64), inner(xy, (size, size), -0.5)
+
+
 def inner(xy: Floats, shape: tuple[int, int], margin: float) -> Floats:
     """Return the points at least `margin` px away from the border."""
     high = np.array([shape[1], shape[0]]) - 1 - margin

@@ -62,6 +62,8 @@ class View:
         faint: True where noise hides the single columns of a lattice, which is then shown
             averaged; see `average`.
         dimmed: True where a few atoms are so bright that they would hide all others.
+        pairs: True where columns stand in pairs far from each other, closer than the network's
+            own spacing.
     """
 
     factor: float
@@ -71,6 +73,7 @@ class View:
     level: bool = False
     faint: bool = False
     dimmed: bool = False
+    pairs: bool = False
 
 
 def choose_view(
@@ -98,10 +101,12 @@ def choose_view(
         trials.append(best_trial(model, frame, scale.spacing, scale.sigma))
         clear = scale.order >= CLEARLY and trials[0].score >= LEAST_SCORE
         if clear and trials[0].order >= SEEN_REPEAT:
-            return View(told_apart(model, frame, trials[0]).factor, False, scale)
+            finer = told_apart(model, frame, trials[0])
+            return View(finer.factor, False, scale, pairs=finer is not trials[0])
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]
-    good = good or [trial for trial in trials if _is_lattice(model, trial, closest=CLOSER)]
+    pairs = [] if good else [t for t in trials if _is_lattice(model, t, closest=CLOSER)]
+    good += pairs
     if good:
         spacing = model.card.spacing_px
         seen = [trial for trial in good if not trial.dimmed]
@@ -109,7 +114,7 @@ def choose_view(
         plain = _finest(seen, spacing) if seen else best
         best = best if best.density > MORE * plain.density else plain
         scale = replace(scale, spacing=spacing / best.factor)
-        return View(best.factor, False, scale, dimmed=best.dimmed)
+        return View(best.factor, False, scale, dimmed=best.dimmed, pairs=bool(pairs))
     factor = _without_lattice(model, scale.sigma, pixel_size)
     if scale.smooth and pixel_size is None:
         other = _without_lattice(model, beyond_noise(frame, scale), None)

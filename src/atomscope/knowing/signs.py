@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHARPEST = 0.62  # narrowness of the sharpest columns of the training world, 0.75 px of 1.4
 ACCEPTED = 0.25  # logarithm of the spacing's error that the choice of the sampling lets pass
+PAIRED = 1.5  # times the distance within pairs: what counts where they were told apart
 
 # Each sign speaks against a frame where it is large, and never for it; the words say how.
 SIGNS: dict[str, str] = {
@@ -82,7 +83,7 @@ def measure_signs(
         "rivals": local.rivals,
         "long": local.long,
     }
-    signs |= _distances(xy, view.factor / spacing)
+    signs |= _distances(xy, view.factor / spacing * (PAIRED if view.pairs else 1.0))
     return {name: float(np.clip(signs[name], *_LIMITS[name])) for name in SIGNS}
 
 

@@ -105,7 +105,7 @@ def decide(
     for line, floor in _rules(signs, view, atoms, pixel_size):
         score, reasons = max(score, floor), [line, *reasons]
     name = IN if score < card["doubtful"] else DOUBTFUL if score < card["out"] else OUT
-    told = tuple(reasons[:MOST_REASONS]) if name != IN else ()
+    told = tuple(dict.fromkeys(reasons))[:MOST_REASONS] if name != IN else ()
     return Verdict(name, score, told, dict(signs))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from atomscope.detect.choose import View
+from atomscope.knowing.verdict import PLAUSIBLE
 from atomscope.models.store import Model
 from atomscope.recipe import Recipe
 from atomscope.types import Image
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from atomscope.quality import Quality
-
-PLAUSIBLE_SPACING = (0.8, 12.0)  # Å between neighbouring columns, from dumbbells to adatoms
 
 
 def run_card(
@@ -48,6 +47,7 @@ def run_card(
             "averaged": view.faint,
             "levelled": view.level,
             "dimmed": view.dimmed,
+            "pairs": view.pairs,
             "spacing_px": view.scale.spacing,
             "order": view.scale.order,
             "sigma_px": view.scale.sigma,
@@ -95,7 +95,7 @@ def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[
 
 def _unit_doubt(spacing: float, pixel_size: float) -> list[str]:
     """Say so where a lattice's spacing in Å cannot be one: the unit of the pixel size is wrong."""
-    low, high = PLAUSIBLE_SPACING
+    low, high = PLAUSIBLE
     if low <= spacing <= high:
         return []
     line = f"Columns lie {spacing:.3g} Å apart at {pixel_size:.4g} Å per px, which no crystal has."
