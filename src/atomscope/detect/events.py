@@ -28,8 +28,7 @@ SAMPLE = 1 << 16  # pixels that tell whether a frame is one of single events
 FOOTPRINT = 1.5  # widths of an atom: radius within which its events are counted,
 BESIDE = 2.5  # beyond which they no longer count as background,
 AROUND = 8.0  # and over which the background is averaged
-TRIALS = 4.0  # places per footprint where chance may try: more than one, since they are sought,
-IN_LATTICE = 1.6  # and fewer where a lattice says where they may be
+TRIALS = 4.0  # places per footprint where chance may try: more than one, since they are sought
 SURE = 0.2  # chance below which a column is no background
 ROUNDS = 4
 AT_A_TIME = 1 << 20  # pixels around columns
@@ -67,7 +66,7 @@ def counted(frame: FloatArray, good: Mask) -> Counts | None:
     return Counts(np.where(good, whole, 0), good)
 
 
-def chance(counts: Counts, xy: Floats, width: float, trials: float = TRIALS) -> Floats:
+def chance(counts: Counts, xy: Floats, width: float) -> Floats:
     """Return for each column the share of such columns that chance alone would make, (N,), 0 to 1.
 
     The false discovery rate (Benjamini & Hochberg, J. R. Stat. Soc. B 57, 289 (1995)) of columns
@@ -78,12 +77,11 @@ def chance(counts: Counts, xy: Floats, width: float, trials: float = TRIALS) -> 
         counts: Of the frame.
         xy: Positions in px, shape (N, 2).
         width: Of an atom, px.
-        trials: Places per footprint where chance may try.
     """
     if not len(xy):
         return np.empty(0)
     disc, beside = _disc(FOOTPRINT * width), _disc(BESIDE * width)
-    tries = trials * counts.events.size / len(disc)
+    trials = TRIALS * counts.events.size / len(disc)
     number, pixels = (_sum(values, xy, disc) for values in (counts.events, counts.good))
     false = np.ones(len(xy))
     for _ in range(ROUNDS):
@@ -92,7 +90,7 @@ def chance(counts: Counts, xy: Floats, width: float, trials: float = TRIALS) -> 
             free[row[inside], col[inside]] = False
         expected = pixels * _ground(counts.events, free, xy, width)
         tail = np.where(number > 0, special.gammainc(np.maximum(number, 1), expected), 1.0)
-        false = _discoveries(tail, tries)
+        false = _discoveries(tail, trials)
     return false
 
 
@@ -112,9 +110,9 @@ def beyond_chance(
     """
     if averaged:
         return np.where(_empty(counts, xy, p > 0.5), 0.0, p)
+    false = chance(counts, xy, width)
     if not lattice:
-        return np.asarray(p * (1 - chance(counts, xy, width)))
-    false = chance(counts, xy, width, IN_LATTICE)
+        return np.asarray(p * (1 - false))
     against = np.minimum(1.0, (1 - false) / np.maximum(false, 1e-12))
     return np.asarray(p * against / (p * against + 1 - p + 1e-12))
 
