@@ -1,6 +1,6 @@
 """Frames as they come: any material, sampling, dose, and one thing that goes wrong.
 
-    python benchmarks/varied.py [--treated] [--only NAME] [--frames N] [--first SEED]
+    python benchmarks/varied.py [--treated | --pairs] [--only NAME] [--frames N] [--first SEED]
         [--csv OUT.csv]
 
 Materials are those of `specimens.py`; 4.5 to 36 px between columns, 96 to 512 px, 30 to 2000
@@ -28,6 +28,8 @@ from specimens import WORLDS
 
 import atomscope
 from atomscope.errors import InputError
+from atomscope.simulate.imaging import render
+from atomscope.simulate.lattices import tile
 
 HIDDEN = 2.0  # widths of an adatom: columns within are not asked for, nor is it
 Trouble = Callable[[Array, np.random.Generator], Array | tuple[Array, Array, float]]
@@ -157,6 +159,23 @@ def shoot_one(seed: int, troubles: dict[str, Trouble]) -> tuple[str, Frame, floa
     return name, replace(frame, data=data), told if rng.random() < 0.6 else None
 
 
+def shoot_pairs(seed: int) -> tuple[str, Frame, float | None]:
+    """As `shoot_one`, a lattice of pairs 0.70 to 0.85 Å apart, 2.7 Å or more from pair to pair."""
+    rng = np.random.default_rng((78, seed))
+    pixel_size, size = float(rng.uniform(0.025, 0.12)), int(rng.integers(160, 500))
+    half = rng.uniform(0.35, 0.425) / 4.4  # of the cell
+    basis = np.array([[0.0, -half], [0.0, half], [0.5, 0.5 - half], [0.5, 0.5 + half]])
+    cell = np.diag([3.3, 4.4]) / pixel_size
+    xy, _ = tile(cell, basis, size, rng.uniform(0, np.pi), rng.uniform(0, 1, 2))
+    width = rng.uniform(0.2, 0.29) / pixel_size
+    clean = render(xy, np.ones(len(xy)), width, (size, size)) + 0.3
+    data = rng.poisson(clean * np.exp(rng.uniform(0, 5)))
+    truth = xy[((xy > -0.5) & (xy < size - 0.5)).all(axis=1)]
+    nothing = {"ignored": np.empty((0, 2)), "rim": 0.0}
+    frame = Frame("pairs", data, truth, 0.25 / pixel_size, pixel_size, nothing)
+    return "pairs", frame, pixel_size if rng.random() < 0.5 else None
+
+
 def under(frame: Frame, places: Array, radius: float) -> Frame:
     """A frame that asks neither for atoms at these places nor for columns under them."""
     hidden = cKDTree(places).query(frame.truth)[0] < radius
@@ -195,6 +214,7 @@ def table(rows: pd.DataFrame) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--treated", action="store_true", help="what was done to the file")
+    parser.add_argument("--pairs", action="store_true", help="lattices of pairs instead")
     parser.add_argument("--only", help="one kind of trouble, by its name")
     parser.add_argument("--frames", type=int, default=270)
     parser.add_argument("--first", type=int, default=1000)
@@ -205,7 +225,7 @@ def main() -> None:
     for seed in range(options.first, options.first + options.frames):
         if options.only not in (None, list(troubles)[seed % len(troubles)]):
             continue
-        name, frame, pixel_size = shoot_one(seed, troubles)
+        name, frame, pixel_size = shoot_pairs(seed) if options.pairs else shoot_one(seed, troubles)
         rows.append({"seed": seed, "trouble": name, "material": frame.name})
         rows[-1]["f1"] = judge(frame, pixel_size)
     found = pd.DataFrame(rows)

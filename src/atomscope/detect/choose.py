@@ -101,7 +101,7 @@ def choose_view(
         trials.append(best_trial(model, frame, scale.spacing, scale.sigma))
         clear = scale.order >= CLEARLY and trials[0].score >= LEAST_SCORE
         if clear and trials[0].order >= SEEN_REPEAT:
-            finer = told_apart(model, frame, trials[0])
+            finer = told_apart(model, frame, trials[0], scale.sigma)
             return View(finer.factor, False, scale, pairs=finer is not trials[0])
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]

@@ -19,17 +19,19 @@ from atomscope.scale import measure
 Frame = NDArray[np.float32]
 
 KEPT = 93.0  # percentile up to which brightness is kept where frames are dimmed
-CROP = 192  # px of the canonical sampling on which candidates are tried
+CROP = 192  # px of the canonical sampling on which candidates are tried,
+FEWER = 1.5  # times fewer, to see whether their columns are pairs
 MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
 ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
 AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
-APART = (2.0, 2.5)  # times the factor at which pairs were seen as one: there both are seen,
+NARROW = 0.9  # canonical px: columns that may be pairs have a finer grain, as much room is around them
+APART = 2.5  # times the factor at which pairs were seen as one: there both are seen,
 MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns from their middle;
 MOST = 0.6  # share of the columns of which this is true,
-CERTAIN, REPEAT = 0.78, 0.25  # and how sure all are, and how well they repeat
+CERTAIN, REPEAT = 0.78, 0.2  # and how sure all are, and how well they repeat
 MORE, REPEAT_OF_MORE = 1.5, 0.33  # or: times as many columns, which repeat, and no less sure
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
@@ -108,17 +110,17 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
     return other if other.nearest is not None and other.score > 0.8 * best.score else best
 
 
-def told_apart(model: Model, frame: Frame, trial: Trial) -> Trial:
+def told_apart(model: Model, frame: Frame, trial: Trial, sigma: float | None) -> Trial:
     """Return a finer trial where columns of one turn out to be several, or else the same.
 
     Pairs far from each other (phosphorene; TiO2 [001] in a blurred frame) look like columns of a
-    coarser lattice, and as sure.
+    coarser lattice, and as sure. `sigma` is the grain of the frame in px.
     """
-    piece = _part(frame, APART[-1] * trial.factor)[0]
-    whole = attempt(model, piece, trial.factor)
-    finer = [attempt(model, piece, times * trial.factor) for times in APART]
-    good = [each for each in finer if _shows_pairs(each, whole) or _shows_more(each, whole)]
-    return max(good, key=lambda each: each.score, default=trial)
+    if sigma is None or sigma * trial.factor > NARROW:
+        return trial
+    piece = _part(frame, FEWER * APART * trial.factor)[0]
+    whole, finer = (attempt(model, piece, times * trial.factor) for times in (1.0, APART))
+    return finer if _shows_pairs(finer, whole) or _shows_more(finer, whole) else trial
 
 
 def _shows_pairs(finer: Trial, whole: Trial) -> bool:
