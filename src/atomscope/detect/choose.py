@@ -105,7 +105,8 @@ def choose_view(
             return View(finer.factor, False, scale, pairs=finer is not trials[0])
     trials += _search(model, frame, pixel_size)
     good = [trial for trial in trials if _is_lattice(model, trial)]
-    pairs = [] if good else [t for t in trials if _is_lattice(model, t, closest=CLOSER)]
+    close = [trial for trial in trials if trial.resolved and not good]
+    pairs = [trial for trial in close if _is_lattice(model, trial, closest=CLOSER)]
     good += pairs
     if good:
         spacing = model.card.spacing_px

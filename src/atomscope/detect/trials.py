@@ -32,6 +32,7 @@ APART = 2.5  # times the factor at which pairs were seen as one: there both are 
 MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns from their middle;
 MOST = 0.6  # share of the columns of which this is true,
 CERTAIN, REPEAT = 0.78, 0.2  # and how sure all are, and how well they repeat
+RESOLVED = 4.0  # px of the frame at least between them; closer ones may be those of a coarse frame
 MORE, REPEAT_OF_MORE = 1.5, 0.33  # or: times as many columns, which repeat, and no less sure
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
@@ -61,6 +62,11 @@ class Trial:
         if not len(self.xy):
             return None
         return float(np.median(cKDTree(self.xy).query(self.xy, k=2)[0][:, 1]))
+
+    @property
+    def resolved(self) -> bool:
+        """Whether columns lie so many pixels apart that none is a trick of the sampling."""
+        return self.nearest is not None and self.nearest > RESOLVED * self.factor
 
     @property
     def filling(self) -> float:
@@ -120,6 +126,8 @@ def told_apart(model: Model, frame: Frame, trial: Trial, sigma: float | None) ->
         return trial
     piece = _part(frame, FEWER * APART * trial.factor)[0]
     whole, finer = (attempt(model, piece, times * trial.factor) for times in (1.0, APART))
+    if not finer.resolved:
+        return trial
     return finer if _shows_pairs(finer, whole) or _shows_more(finer, whole) else trial
 
 
