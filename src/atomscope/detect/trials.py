@@ -133,13 +133,14 @@ def told_apart(model: Model, frame: Frame, trial: Trial, sigma: float | None) ->
 
 def _shows_pairs(finer: Trial, whole: Trial) -> bool:
     """Tell whether most columns fall apart: two or more beside the place, none in it."""
-    if finer.score < CERTAIN or finer.order < REPEAT or whole.nearest is None:
+    if finer.score < CERTAIN or whole.nearest is None:
         return False
     places, parts = (to_input(each.xy, each.factor) for each in (whole, finer))
     apart = whole.nearest / whole.factor
     tree = cKDTree(parts)
     several = tree.query_ball_point(places, WITHIN * apart, return_length=True) >= 2
-    return float(np.mean(several & (tree.query(places)[0] > MIDDLE * apart))) >= MOST
+    share = float(np.mean(several & (tree.query(places)[0] > MIDDLE * apart)))
+    return share >= MOST and finer.order >= REPEAT
 
 
 def _shows_more(finer: Trial, whole: Trial) -> bool:

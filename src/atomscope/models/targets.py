@@ -83,17 +83,14 @@ def to_points(
     """
     width = heat.shape[1]
     padded = np.pad(heat, 1, constant_values=-1.0)
-    centre = padded[1:-1, 1:-1]
-    peak = centre >= threshold
-    rows, cols = np.nonzero(peak)
-    top = np.ones(len(rows), dtype=bool)
+    along = np.maximum(np.maximum(padded[:, :-2], padded[:, 2:]), padded[:, 1:-1])
+    highest = np.maximum(np.maximum(along[:-2], along[2:]), along[1:-1])
+    rows, cols = np.nonzero((heat >= threshold) & (heat >= highest))
     value = heat[rows, cols]
-    for dy in (-1, 0, 1):
-        for dx in (-1, 0, 1):
-            if (dy, dx) != (0, 0):
-                other = padded[rows + 1 + dy, cols + 1 + dx]
-                # of equal neighbours the first in reading order wins
-                top &= (value > other) if (dy, dx) < (0, 0) else (value >= other)
+    top = np.ones(len(rows), dtype=bool)
+    for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1)):
+        # of equal neighbours the first in reading order wins
+        top &= value > padded[rows + 1 + dy, cols + 1 + dx]
     rows, cols, value = rows[top], cols[top], value[top]
     shift = offset[:, rows, cols].astype(np.float64)
     xy = np.stack([cols + shift[0], rows + shift[1]], axis=1)
