@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 SHARPEST = 0.62  # narrowness of the sharpest columns of the training world, 0.75 px of 1.4
 ACCEPTED = 0.25  # logarithm of the spacing's error that the choice of the sampling lets pass
-PAIRED = 1.5  # times the distance within pairs: what counts where they were told apart
+PAIRED = 0.4  # more, towards closer atoms, where pairs were told apart
 
 # Each sign speaks against a frame where it is large, and never for it; the words say how.
 SIGNS: dict[str, str] = {
@@ -83,7 +83,7 @@ def measure_signs(
         "rivals": local.rivals,
         "long": local.long,
     }
-    signs |= _distances(xy, view.factor / spacing * (PAIRED if view.pairs else 1.0))
+    signs |= _distances(xy, view.factor / spacing, ACCEPTED + PAIRED * view.pairs)
     return {name: float(np.clip(signs[name], *_LIMITS[name])) for name in SIGNS}
 
 
@@ -100,15 +100,18 @@ _LIMITS = dict.fromkeys(SIGNS, (0.0, 1.0)) | {
 }
 
 
-def _distances(xy: Floats, scale: float) -> dict[str, float]:
-    """Signs of the distances to the nearest neighbour; neutral for a handful."""
+def _distances(xy: Floats, scale: float, closer: float) -> dict[str, float]:
+    """Signs of the distances to the nearest neighbour; neutral for a handful.
+
+    Atoms may be closer than the network's spacing by the logarithm `closer`.
+    """
     if len(xy) < 5:
         return {"off_scale": 0.0, "disorder": 0.5}
     nearest = cKDTree(xy).query(xy, k=2)[0][:, 1]
     low, middle, high = np.quantile(nearest, [0.25, 0.5, 0.75])
     apart = np.log(max(middle, 1e-9) * scale)
     return {
-        "off_scale": max(abs(apart) - ACCEPTED, 0.0),
+        "off_scale": max(apart - ACCEPTED, -apart - closer, 0.0),
         "disorder": (high - low) / max(middle, 1e-9),
     }
 
