@@ -147,7 +147,6 @@ def train(args: argparse.Namespace) -> None:
         done += len(drawn[0]) // recipe["batch"]
         spent = time.perf_counter() - start
         print(f"step {done}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
-        torch.save(model.net.state_dict(), args.out / "weights.pt")
     settings = {
         "model": "Unet",
         "classes": 1,
@@ -160,6 +159,7 @@ def train(args: argparse.Namespace) -> None:
         "spacing_px": plan[0][0].get("spacing", 8.0),
         "seconds": time.perf_counter() - start,
     }
+    torch.save(model.net.state_dict(), args.out / "weights.pt")
     (args.out / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
 
 

@@ -213,8 +213,9 @@ def table(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--treated", action="store_true", help="what was done to the file")
-    parser.add_argument("--pairs", action="store_true", help="lattices of pairs instead")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument("--treated", action="store_true", help="what was done to the file")
+    kind.add_argument("--pairs", action="store_true", help="lattices of pairs instead")
     parser.add_argument("--only", help="one kind of trouble, by its name")
     parser.add_argument("--frames", type=int, default=270)
     parser.add_argument("--first", type=int, default=1000)
