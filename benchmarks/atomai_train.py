@@ -12,7 +12,7 @@ the learning rate falls from its default 1e-3 along a cosine, which only helps.
 
 Variants: `--filters N` (capacity; 16 is the default network of 594,033 parameters), `--augment`
 (AtomAI's own rotation, zoom, noise and contrast on top), `--mixed` (a third of the time where the
-processor has bfloat16).
+processor has bfloat16). A training that was interrupted goes on when the command is given again.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def one_pass(model, drawn: tuple, held_out: tuple, share: float, batch: int, **a
             training_cycles=1,
             full_epoch=True,  # every patch once; the other mode repeats half of them
             batch_size=batch,
-            lr_scheduler=[rate],
+            lr_scheduler=[float(rate)],
             plot_training_history=False,
             filename="atomai",
             **augment,
@@ -120,6 +120,31 @@ def in_half_precision(net) -> None:
     net.forward = forward
 
 
+def resumed(model, kept: Path, run: list) -> int:
+    """Steps that an interrupted training of the same run has behind it; takes over its state."""
+    import torch
+
+    if not kept.is_file():
+        return 0
+    state = torch.load(kept, weights_only=True)
+    if state["run"] != run:
+        raise SystemExit(f"{kept} is of another run ({state['run']}, not {run}): remove it")
+    model.net.load_state_dict(state["net"])
+    model.optimizer = torch.optim.Adam(model.net.parameters(), lr=1e-3)
+    model.optimizer.load_state_dict(state["optimizer"])
+    return state["done"]
+
+
+def keep(model, kept: Path, run: list, done: int) -> None:
+    """Write what `resumed` takes over, whole or not at all."""
+    import torch
+
+    beside = kept.with_suffix(".part")
+    state = {"run": run, "done": done, "net": model.net.state_dict()}
+    torch.save(state | {"optimizer": model.optimizer.state_dict()}, beside)
+    beside.replace(kept)
+
+
 def train(args: argparse.Namespace) -> None:
     import torch
     from atomai.models import Segmentor
@@ -140,11 +165,14 @@ def train(args: argparse.Namespace) -> None:
         else {}
     )
     held_out = chunk(recipe, plan[:2], args.seed, VALIDATION)
+    run = [args.seed, len(plan), args.filters, args.augment, args.mixed, args.chunk]
+    kept = args.out / "unfinished.pt"
+    done = resumed(model, kept, run)
     start = time.perf_counter()
-    done = 0
-    for drawn in drawn_ahead(recipe, plan, args):
+    for drawn in drawn_ahead(recipe, plan[done:], args):
         loss = one_pass(model, drawn, held_out, done / len(plan), recipe["batch"], **augment)
         done += len(drawn[0]) // recipe["batch"]
+        keep(model, kept, run, done)
         spent = time.perf_counter() - start
         print(f"step {done}: validation loss {loss:.4f}, {spent:.0f} s", flush=True)
     settings = {
@@ -157,10 +185,11 @@ def train(args: argparse.Namespace) -> None:
         "mixed": args.mixed,
         "parameters": parameters,
         "spacing_px": plan[0][0].get("spacing", 8.0),
-        "seconds": time.perf_counter() - start,
+        "seconds_since_last_start": time.perf_counter() - start,
     }
     torch.save(model.net.state_dict(), args.out / "weights.pt")
     (args.out / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+    kept.unlink()
 
 
 def main() -> None:
