@@ -134,6 +134,7 @@ FLAGS: dict[str, str] = {
     "edge": "nearer to the border of the frame than one column width",
     "masked": "touches pixels that were not finite or dead in the input",
     "overlap": "closer to a neighbour than two standard deviations of the column",
+    "split": "one of two isolated atoms that were found as one and told apart by a fit of two",
     "recalled": "weak in the picture, brought back because it stands on an empty site",
 }
 

@@ -31,7 +31,7 @@ NARROW = 0.9  # canonical px: pairs that look like one column leave room, so the
 APART = 2.5  # times the factor at which pairs were seen as one: there both are seen,
 MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns from their middle;
 MOST = 0.6  # share of the columns of which this is true,
-CERTAIN, REPEAT = 0.78, 0.2  # and how sure all are, and how well they repeat
+CERTAIN, REPEAT = 0.78, 0.2  # and how sure columns are, and how well they repeat, at least
 RESOLVED = 4.0  # px of the frame at least between them; closer ones may be those of a coarse frame
 MORE, REPEAT_OF_MORE = 1.5, 0.33  # or: times as many columns, which repeat, and no less sure
 HANDFUL = 8  # columns, with fewer of which no distance is told
@@ -150,9 +150,15 @@ def _shows_more(finer: Trial, whole: Trial) -> bool:
 
 
 def _fuller(trials: list[Trial]) -> Trial:
-    """Of the trials about as sure as the best, the one with most columns: none is overlooked."""
+    """Of the trials about as sure as the best, the one with most columns: none is overlooked.
+
+    Where some of them repeat, of those: noise taken for columns is dense as well.
+    """
     best = max(trial.score for trial in trials)
-    return max((t for t in trials if t.score >= best - ALIKE), key=lambda trial: trial.density)
+    alike = [trial for trial in trials if trial.score >= best - ALIKE]
+    if len(alike) > 1:
+        alike = [trial for trial in alike if trial.order >= REPEAT] or alike
+    return max(alike, key=lambda trial: trial.density)
 
 
 def attempt(model: Model, frame: Frame, factor: float, *, dim: bool = False) -> Trial:

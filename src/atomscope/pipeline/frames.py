@@ -214,10 +214,13 @@ def fitted_around(
 def refined(
     frame: FloatArray, table: pd.DataFrame, good: Any, plan: Recipe, view: View
 ) -> pd.DataFrame:
-    """Fit columns of one frame together, as the recipe says; each keeps its number."""
+    """Fit columns of one frame together, as the recipe says; each keeps its number.
+
+    Two isolated atoms that were found as one have its number both.
+    """
     if plan.refine is None:
         return table
-    from atomscope.refine import RefineOptions, hold, refine
+    from atomscope.refine import RefineOptions, hold, refine, told_apart
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
     if view.faint:
@@ -227,6 +230,7 @@ def refined(
         fitted = occupied(fitted)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)
+        fitted = told_apart(frame, fitted, options=options, mask=good, dark=view.dark)
     return _within(first_columns(fitted), frame.shape)
 
 

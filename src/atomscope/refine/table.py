@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -52,6 +54,38 @@ def refine(
         UsageError: The frame is not two-dimensional, the mask has another shape, or the
             table has no positions.
     """
+    image, usable = checked(frame, atoms, mask)
+    table = conform(atoms)
+    done = measure(image, usable, table, options, dark=dark)
+    if done is None:
+        return table.assign(flags=_marked(table, {"unrefined": np.ones(len(table), dtype=bool)}))
+    with np.errstate(all="ignore"):
+        return _fill(table, done, usable)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A fit, and what leads back from its units to those of the frame.
+
+    Attributes:
+        fit: Of the columns with known positions.
+        start: Where it began.
+        known: Rows of the table that have positions.
+        unit: Brightness of the frame per unit of the fit; negative for dark columns.
+        level: Brightness of the frame at zero of the fit.
+    """
+
+    fit: Fit
+    start: Start
+    known: NDArray[np.bool_]
+    unit: float
+    level: float
+
+
+def checked(
+    frame: FloatArray, atoms: pd.DataFrame, mask: NDArray[np.bool_] | None
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """Return the frame and its usable pixels; raises as `refine` does."""
     image = np.asarray(frame)
     if image.ndim != 2:
         raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
@@ -62,16 +96,27 @@ def refine(
         raise UsageError(
             f"the mask has shape {np.shape(mask)}; expected that of the frame, {image.shape}."
         )
-    table = conform(atoms)
     usable = np.isfinite(image)
     if mask is not None:
         usable &= np.asarray(mask, dtype=bool)
+    return image, usable
+
+
+def measure(
+    image: FloatArray,
+    usable: NDArray[np.bool_],
+    table: pd.DataFrame,
+    options: RefineOptions,
+    *,
+    dark: bool,
+) -> Measured | None:
+    """Fit the columns of a table; None where there is none, or no contrast."""
     seen = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
     known = np.isfinite(seen).all(axis=1)
     with np.errstate(all="ignore"):
         level, scale = _typical(image, usable)
     if not known.any() or scale == 0.0:
-        return table.assign(flags=_marked(table, {"unrefined": np.ones(len(table), dtype=bool)}))
+        return None
     sign = -1.0 if dark else 1.0
     if options.weights == "poisson":
         scale, level = 1.0, 0.0
@@ -82,7 +127,7 @@ def refine(
     with np.errstate(all="ignore"):
         start = find_start(pixels, seen[known], options.max_shift)
         fit = fit_frame(pixels, start, options)
-        return _fill(table, known, fit, start, usable, sign * scale, level)
+    return Measured(fit, start, known, sign * scale, level)
 
 
 def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float]:
@@ -105,15 +150,9 @@ def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float
     return 0.5 * sum(float(values[k]) for k in middles), float(spread)
 
 
-def _fill(
-    table: pd.DataFrame,
-    known: NDArray[np.bool_],
-    fit: Fit,
-    start: Start,
-    usable: NDArray[np.bool_],
-    unit: float,
-    level: float,
-) -> pd.DataFrame:
+def _fill(table: pd.DataFrame, done: Measured, usable: NDArray[np.bool_]) -> pd.DataFrame:
+    fit, start, known = done.fit, done.start, done.known
+    unit, level = done.unit, done.level
     covariance = fit.covariance
     covariance *= fit.misfit[:, None, None]  # in place: of a million atoms it is 128 MB
     width, volume, gradient = _volume(fit.theta, covariance.shape[1])
