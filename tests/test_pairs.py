@@ -59,8 +59,9 @@ def test_two_are_told_apart(rng, singles, apart, angle):
     assert split.sum() == 2
     assert set(result["atom"][split]) == {12}
     assert set(result["p"][split]) == {0.62}
-    xy = result.sort_values(["atom", "x_px" if abs(np.cos(angle)) > 0.2 else "y_px"])
-    order = np.lexsort((true[:, 0 if abs(np.cos(angle)) > 0.2 else 1], [*range(13), *range(12, 25)]))
+    axis = 0 if abs(np.cos(angle)) > 0.2 else 1
+    xy = result.sort_values(["atom", ["x_px", "y_px"][axis]])
+    order = np.lexsort((true[:, axis], [*range(13), *range(12, 25)]))
     off = xy[["x_px", "y_px"]].to_numpy() - true[order]
     error = xy[["x_err_px", "y_err_px"]].to_numpy()
     assert np.abs(off / error).max() < 4.5

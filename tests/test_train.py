@@ -175,22 +175,74 @@ def test_rare_classes_weigh_more_but_no_more_than_asked():
     np.testing.assert_array_equal(balance(3.0), free.clamp(max=3.0))
 
 
-def test_fine_tuning_starts_from_the_shipped_weights(tmp_path):
+def run_in_torch(weights, frame):
+    """Heat and offsets of the network of the zoo, in full precision."""
     from safetensors.torch import load_file
 
-    from atomscope.models.normalise import normalise
-    from atomscope.models.store import load
     from atomscope.models.unet import Exported, UNet
-    from atomscope.train.start import start_weights
 
     network = UNet(folded=True, widths=(32, 64, 96, 128))
-    network.load_state_dict(load_file(start_weights("universal", tmp_path)))
-    frame = normalise(np.random.default_rng(2).normal(size=(64, 80)).astype(np.float32))
+    network.load_state_dict(load_file(weights))
     with torch.no_grad():
         heat, offset = Exported(network).eval()(torch.from_numpy(frame)[None])
-    maps = load("universal").run(frame)
-    np.testing.assert_allclose(heat[0, 0].numpy(), maps.heat, atol=1e-4)
-    np.testing.assert_allclose(offset[0].numpy(), maps.offset, atol=1e-3)
+    return heat[0, 0].numpy(), offset[0].numpy()
+
+
+def test_fine_tuning_starts_from_the_shipped_weights(tmp_path):
+    from atomscope.models.normalise import normalise
+    from atomscope.models.store import load
+    from atomscope.train.start import start_weights
+
+    frame = normalise(np.random.default_rng(2).normal(size=(64, 80)).astype(np.float32))
+    heat, offset = run_in_torch(start_weights("stm", tmp_path), frame)
+    maps = load("stm").run(frame)
+    np.testing.assert_allclose(heat, maps.heat, atol=1e-4)
+    np.testing.assert_allclose(offset, maps.offset, atol=1e-3)
+
+
+def test_eight_bits_see_what_full_precision_sees(tmp_path):
+    from atomscope.models.normalise import normalise
+    from atomscope.models.store import load
+    from atomscope.simulate.dataset import patch
+    from atomscope.train.start import start_weights
+
+    weights = start_weights("universal", tmp_path)
+    seen = []
+    for seed in range(12):
+        frame = normalise(patch(np.random.default_rng(900 + seed), 128).frame)
+        heat, offset = run_in_torch(weights, frame)
+        maps = load("universal").run(frame)
+        clear = heat > 0.2
+        seen.append((maps.heat[clear] - heat[clear], (maps.offset - offset)[:, clear].ravel()))
+    heat, offset = (np.concatenate(part) for part in zip(*seen, strict=True))
+    assert len(heat) > 1000
+    assert 0 < np.sqrt(np.mean(heat**2)) < 0.015
+    assert abs(heat.mean()) < 0.004
+    assert 0 < np.sqrt(np.mean(offset**2)) < 0.04
+
+
+def test_eight_bits_are_a_setting_of_the_recipe(tmp_path):
+    from safetensors.torch import load_file
+
+    from atomscope.models.store import load
+    from atomscope.train.ship import ship
+    from atomscope.train.start import start_weights
+
+    best = loop.train(TINY, tmp_path / "run", workers=0)
+    short = TINY.model_copy(update={"eight_bit": True})
+    ship(TINY, best, tmp_path / "full", commit="none", patches=3)
+    ship(short, best, tmp_path / "short", commit="none", patches=3)
+    size = {name: (tmp_path / name / "weights.onnx").stat().st_size for name in ("full", "short")}
+    assert size["short"] < size["full"]
+    starts = []
+    for name in size:
+        (tmp_path / f"from-{name}").mkdir()
+        starts.append(load_file(start_weights(str(tmp_path / name), tmp_path / f"from-{name}")))
+    assert starts[0].keys() == starts[1].keys()
+    assert all(torch.equal(starts[0][key], starts[1][key]) for key in starts[0])
+    frame = np.random.default_rng(1).normal(size=(2, 64, 48)).astype(np.float32)
+    full, eight = (load(str(tmp_path / name)).run(frame) for name in size)
+    assert 0 < np.abs(full.heat - eight.heat).max() < 0.05
 
 
 def test_weights_of_another_architecture_are_refused_in_one_line(tmp_path):

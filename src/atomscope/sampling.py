@@ -30,6 +30,19 @@ def resample(frame: Frame, factor: float) -> Frame:
     return np.ascontiguousarray((cols @ np.ascontiguousarray(half.T)).T)
 
 
+def block_means(frame: Frame, edge: int) -> Frame:
+    """Return the means of square blocks, shape (y / edge, x / edge).
+
+    Args:
+        frame: Values, shape (y, x), both multiples of `edge`.
+        edge: Of a block, px.
+    """
+    height, width = frame.shape
+    rows = frame.reshape(height // edge, edge, width).mean(1)
+    # a product sums few neighbours many times as fast as a mean over them
+    return np.asarray(rows.reshape(-1, width // edge, edge) @ np.full(edge, 1 / edge, frame.dtype))
+
+
 class Resampling:
     """`resample` of a frame of a given shape, any part at a time.
 

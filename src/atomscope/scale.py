@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
-from atomscope.sampling import resample
+from atomscope.sampling import block_means, resample
 
 Frame = NDArray[np.float32]
 
@@ -158,8 +158,7 @@ def _slow(values: Frame) -> Frame:
     sigma = max(6.0, min(values.shape) / 30)
     step = int(max(1, sigma // 3))
     small = values[: len(values) // step * step, : values.shape[1] // step * step]
-    small = small.reshape(small.shape[0] // step, step, -1, step).mean((1, 3))
-    small = ndimage.gaussian_filter(small, sigma / step)
+    small = ndimage.gaussian_filter(block_means(small, step), sigma / step)
     whole = resample(small, step)
     missing = [(0, n - m) for n, m in zip(values.shape, whole.shape, strict=True)]
     return np.pad(whole, missing, mode="edge")

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from atomscope.sampling import block_means
+
 Frame = NDArray[np.float32]
 
 MEAN_SIGMA = 12.0  # px of the canonical sampling: about 1.5 column spacings
@@ -111,9 +113,7 @@ def _blocks(values: Frame) -> Frame:
     pad = [(0, -n % BLOCK) for n in values.shape]
     if any(after for _, after in pad):
         values = np.pad(values, pad, mode="symmetric")
-    height, width = values.shape
-    blocks = values.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    return np.asarray(blocks.mean((1, 3)))
+    return block_means(values, BLOCK)
 
 
 def _expand(blocks: Frame, rows: slice, columns: slice) -> Frame:

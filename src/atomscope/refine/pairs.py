@@ -87,7 +87,7 @@ def told_apart(
     near = cKDTree(_places(fitted)[pairs]).query(_places(fitted))[0] < AROUND * long.width
     near[single] = near[single + 1] = False  # what stays one atom stays as it was
     kept = np.setdiff1d(np.arange(len(of)), single + 1)
-    rows = pd.concat([fitted[near], atoms.iloc[of].set_axis(fitted.index)[~near]])
+    rows: pd.DataFrame = pd.concat([fitted[near], atoms.iloc[of].set_axis(fitted.index)[~near]])
     return rows.loc[kept].reset_index(drop=True)
 
 

@@ -151,6 +151,9 @@ class TrainingRecipe(_Strict):
         description="decay per step of the running average of the weights: 1 / (1 - it) steps "
         "should be a few per cent of the shortest phase, or much of its start is left",
     )
+    eight_bit: bool = Field(
+        False, description="ship weights of 8 bits; those it was trained to are kept for finetuning"
+    )
     validate_every: int = 500
     validation_batches: int = 24
 

@@ -37,10 +37,13 @@ from atomscope.train.calibrate import (
     reliability,
     scores,
 )
+from atomscope.train.checkpoint import save
 from atomscope.train.classes import calibrate_classes, class_scores, class_shares
 from atomscope.train.data import CALIBRATION, VALIDATION
+from atomscope.train.eight_bit import quantise
 from atomscope.train.plain import make_plain
 from atomscope.train.settings import TrainingRecipe
+from atomscope.train.start import FULL
 
 LEAST_HEAT = 0.08  # maxima below this are never columns
 ATOM_SIGMA = 1.4  # px: width at which isolated atoms are shown; the world's median is 1.6
@@ -86,6 +89,9 @@ def _whole(folder: Path) -> Iterator[Path]:
 def _fill(folder: Path, network: UNet, recipe: TrainingRecipe, commit: str, patches: int) -> Card:
     """Export, calibrate and score; write weights, test pair and card into the folder."""
     _export(Exported(network).eval(), folder / "weights.onnx")
+    if recipe.eight_bit:
+        save(network.state_dict(), folder / FULL)
+        quantise(folder / "weights.onnx", recipe)
     model = _uncalibrated(recipe, (folder / "weights.onnx").read_bytes(), commit)
     frame = normalise(patch(np.random.default_rng(7), 64).frame)
     heat, offset, label = model.run(frame)
