@@ -40,10 +40,12 @@ NEARLY = 0.4  # of what the best such sampling reaches, and another may still be
 SAME = 0.75  # of the columns of another, and both see the same lattice
 SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
 SPACINGS_PX = (4.0, 48.0)  # and in px
+WIDE, WIDE_GRAIN = 24.0, 5.0  # px: between columns, and of their grain, where pixels are too many
 STEP = 1.3  # from one of these to the next
 LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
 LONE_ATOM = 0.5  # Å per px: coarsest sampling of isolated atoms, three of them to an atom
+FEW = 16.0  # Å: a smaller frame is one of few columns, whose width it shows
 NARROWEST = 3.0  # times finer than that: no atom is as narrow, but smooth noise is
 FIELD, SMALLEST = 768, 64  # px: part that tells the width of isolated atoms in smooth noise
 DOUBTED, DOUBT = 0.3, 0.4  # probability from which on atoms count for it, and what is no evidence
@@ -93,7 +95,7 @@ def choose_view(
         lines: Whether the frame is a topograph, whose noise is one of lines, not of electrons.
     """
     scale = _scale(frame, pixel_size)
-    faint = None if lines else _faint_view(model, frame, scale)
+    faint = None if lines else _faint_view(model, frame, scale, pixel_size)
     if faint is not None:
         return faint
     trials = []
@@ -116,6 +118,8 @@ def choose_view(
         best = best if best.density > MORE * plain.density else plain
         scale = replace(scale, spacing=spacing / best.factor)
         return View(best.factor, False, scale, dimmed=best.dimmed, pairs=bool(pairs))
+    if pixel_size is not None and pixel_size * min(frame.shape) < FEW:
+        pixel_size = None
     factor = _without_lattice(model, scale.sigma, pixel_size)
     if scale.smooth and pixel_size is None:
         other = _without_lattice(model, beyond_noise(frame, scale), None)
@@ -123,7 +127,7 @@ def choose_view(
     return View(factor, False, scale, lattice=False)
 
 
-def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
+def _faint_view(model: Model, frame: Frame, scale: Scale, pixel_size: float | None) -> View | None:
     """Show a lattice averaged where it is there for sure, and noise hides its single columns."""
     known = scale.spacing is not None
     if scale.signal >= FAINT or (known and scale.order < CLEARLY):
@@ -132,7 +136,8 @@ def _faint_view(model: Model, frame: Frame, scale: Scale) -> View | None:
         return None
     clear = averaged(frame, scale.spacing or USUAL)
     sure = measure(clear)
-    if sure.spacing is None or sure.order < CLEARLY:
+    closest = CLOSEST / pixel_size if pixel_size else 0.0
+    if sure.spacing is None or sure.order < CLEARLY or sure.spacing < closest:
         return None
     best = best_trial(model, clear, sure.spacing, sure.sigma)
     if best.filling < LEAST_FAINT or is_striped(frame, sure.spacing):
@@ -152,7 +157,12 @@ def _scale(frame: Frame, pixel_size: float | None) -> Scale:
     if scale.order >= CLEARLY:
         return scale
     flat = measure(np.minimum(frame, np.float32(np.percentile(frame, BRIGHTEST))))
-    return flat if flat.order >= CLEARLY else scale
+    if flat.order >= CLEARLY:
+        return flat
+    wide = scale.spacing is None and (scale.sigma or 0.0) > WIDE_GRAIN
+    if wide or scale.signal < NOISE:  # few electrons per pixel, but perhaps many per column
+        return _coarser(frame, max(WIDE, CLOSEST / (pixel_size or np.inf))) or scale
+    return scale
 
 
 def _coarser(frame: Frame, closest: float) -> Scale | None:
