@@ -1,0 +1,42 @@
+"""Laws of the choice of the sampling: many pixels per column, noise that is as sure as columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from atomscope import detect
+from atomscope.detect.trials import ALIKE, Trial, _fuller
+from atomscope.evaluate import score
+from worlds import HONEYCOMB, SQUARE, lattice_frame
+
+
+@pytest.mark.parametrize("cell", [SQUARE, HONEYCOMB], ids=["square", "honeycomb"])
+@pytest.mark.parametrize("told", [True, False])
+def test_columns_of_many_pixels_and_few_electrons_are_seen(cell, told):
+    """One electron in the brightest pixel of a column, 1500 in all of it."""
+    frame, truth = lattice_frame(size=640, spacing=90.0, cell=cell, dose=1)
+    atoms = detect(frame, pixel_size=2.0 / 90 if told else None)
+    assert score(truth, atoms[["x_px", "y_px"]].to_numpy(), 25.0).f1 > 0.85
+
+
+def test_no_lattice_is_finer_than_any_crystals(rng):
+    """Noise repeats by chance, but not in less than half an ångström."""
+    for _ in range(4):
+        frame = rng.poisson(0.4, (400, 400)).astype(float)
+        assert len(detect(frame, pixel_size=0.01)) < 40
+
+
+def test_of_samplings_as_sure_as_each_other_one_that_repeats_is_taken(rng):
+    y, x = np.mgrid[8:184:12, 8:184:12]
+    lattice = np.stack([x.ravel(), y.ravel()], 1).astype(float)
+    noise = rng.uniform(0, 192, (2 * len(lattice), 2))
+    sparse = Trial(0.8, 0.9, lattice, (192, 192))
+    dense = Trial(1.0, 0.9 - 0.5 * ALIKE, noise, (192, 192))
+    assert dense.density > sparse.density
+    assert _fuller([dense, sparse]) is sparse
+    # where neither repeats, or one is surer, nothing changes
+    scattered = Trial(0.8, 0.9, rng.uniform(0, 192, (60, 2)), (192, 192))
+    assert _fuller([dense, scattered]) is dense
+    surer = Trial(1.0, 0.9 + 2 * ALIKE, noise, (192, 192))
+    assert _fuller([surer, sparse]) is surer
