@@ -182,7 +182,7 @@ def _read(total: NDArray[Any], chance: float) -> Scale:
     if origin <= chance:
         return Scale(None, 0.0, None, signal=max(0.0, origin))
     sigma = _width(profile, origin)
-    spacing, order = _first_ring(around / origin, distance, profile / origin)
+    spacing, order = _first_ring(around / origin, distance, profile / origin, chance / origin)
     if order * origin <= chance:
         return Scale(None, 0.0, sigma, signal=origin)
     return Scale(spacing, order, sigma, signal=origin)
@@ -220,9 +220,15 @@ def _width(profile: NDArray[np.float64], origin: float) -> float | None:
 
 
 def _first_ring(
-    around: NDArray[np.float64], distance: NDArray[np.float64], profile: NDArray[np.float64]
+    around: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    profile: NDArray[np.float64],
+    chance: float,
 ) -> tuple[float | None, float]:
-    """Find the nearest peak of the plane that rises well out of the valley around the origin."""
+    """Find the nearest peak of the plane that rises well out of the valley around the origin.
+
+    By more than `chance`: noise has peaks of its own on the slope around the origin.
+    """
     smooth = ndimage.gaussian_filter(around, 0.7)
     falling = np.flatnonzero(np.diff(profile[1:]) > 0)
     start = float(falling[0] + 1) if len(falling) else 2.0
@@ -233,7 +239,8 @@ def _first_ring(
         return None, 0.0
     height, radius = smooth[rows, cols], distance[rows, cols]
     floor = max(0.05, 0.45 * float(height.max()))
-    good = height > floor
+    valley = np.minimum.accumulate(profile[1:])[radius.astype(int).clip(1, len(profile) - 1) - 1]
+    good = (height > floor) & (height > valley + chance)
     if not good.any():
         return None, 0.0
     nearest = int(np.flatnonzero(good)[np.argmin(radius[good])])

@@ -98,6 +98,7 @@ def choose_view(
     faint = None if lines else _faint_view(model, frame, scale, pixel_size)
     if faint is not None:
         return faint
+    scale = _of_wide_columns(frame, scale, pixel_size)
     trials = []
     if scale.spacing is not None:
         trials.append(best_trial(model, frame, scale.spacing, scale.sigma))
@@ -157,12 +158,18 @@ def _scale(frame: Frame, pixel_size: float | None) -> Scale:
     if scale.order >= CLEARLY:
         return scale
     flat = measure(np.minimum(frame, np.float32(np.percentile(frame, BRIGHTEST))))
-    if flat.order >= CLEARLY:
-        return flat
+    return flat if flat.order >= CLEARLY else scale
+
+
+def _of_wide_columns(frame: Frame, scale: Scale, pixel_size: float | None) -> Scale:
+    """Return the scale of a lattice of many pixels per column, or else the one that is known.
+
+    A pixel holds few electrons there, a column many.
+    """
     wide = scale.spacing is None and (scale.sigma or 0.0) > WIDE_GRAIN
-    if wide or scale.signal < NOISE:  # few electrons per pixel, but perhaps many per column
-        return _coarser(frame, max(WIDE, CLOSEST / (pixel_size or np.inf))) or scale
-    return scale
+    if scale.order >= CLEARLY or not (wide or scale.signal < NOISE):
+        return scale
+    return _coarser(frame, max(WIDE, CLOSEST / (pixel_size or np.inf))) or scale
 
 
 def _coarser(frame: Frame, closest: float) -> Scale | None:
