@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from atomscope import detect
-from atomscope.detect.trials import ALIKE, Trial, _fuller
+from atomscope.detect.trials import ALIKE, CLEARER, NEARLY, Trial, _fuller
 from atomscope.evaluate import score
 from worlds import HONEYCOMB, SQUARE, lattice_frame
 
@@ -38,5 +38,13 @@ def test_of_samplings_as_sure_as_each_other_one_that_repeats_is_taken(rng):
     # where neither repeats, or one is surer, nothing changes
     scattered = Trial(0.8, 0.9, rng.uniform(0, 192, (60, 2)), (192, 192))
     assert _fuller([dense, scattered]) is dense
-    surer = Trial(1.0, 0.9 + 2 * ALIKE, noise, (192, 192))
+    surer = Trial(1.0, 0.9 + 2 * NEARLY, noise, (192, 192))
     assert _fuller([surer, sparse]) is surer
+
+
+def test_a_little_less_certainty_and_far_more_order_are_better(rng):
+    y, x = np.mgrid[8:184:12, 8:184:12]
+    lattice = Trial(0.8, 0.9, np.stack([x.ravel(), y.ravel()], 1).astype(float), (192, 192))
+    noise = Trial(1.0, 0.9 + 0.5 * NEARLY, rng.uniform(0, 192, (450, 2)), (192, 192))
+    assert lattice.order > noise.order + CLEARER
+    assert _fuller([noise, lattice]) is lattice

@@ -25,6 +25,7 @@ MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the re
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
+NEARLY, CLEARER = 0.03, 0.3  # less certainty, and so much more order, make up for each other
 ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
 AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
 NARROW = 0.9  # canonical px: pairs that look like one column leave room, so the grain is finer
@@ -152,13 +153,17 @@ def _shows_more(finer: Trial, whole: Trial) -> bool:
 def _fuller(trials: list[Trial]) -> Trial:
     """Of the trials about as sure as the best, the one with most columns: none is overlooked.
 
-    Where some of them repeat, of those: noise taken for columns is dense as well.
+    Where some of them repeat, of those: noise taken for columns is dense as well. And one that is
+    nearly as sure and repeats far better is taken before them.
     """
     best = max(trial.score for trial in trials)
     alike = [trial for trial in trials if trial.score >= best - ALIKE]
     if len(alike) > 1:
         alike = [trial for trial in alike if trial.order >= REPEAT] or alike
-    return max(alike, key=lambda trial: trial.density)
+    fullest = max(alike, key=lambda trial: trial.density)
+    near = [trial for trial in trials if trial.score >= best - NEARLY and trial is not fullest]
+    clearer = [trial for trial in near if trial.order >= fullest.order + CLEARER]
+    return max(clearer, key=lambda trial: trial.order, default=fullest)
 
 
 def attempt(model: Model, frame: Frame, factor: float, *, dim: bool = False) -> Trial:
