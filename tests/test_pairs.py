@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atomscope.refine import RefineOptions, refine, told_apart
+from atomscope.refine import RefineOptions, refine, split_pairs
 
 SIZE, WIDTH, BACKGROUND = 160, 2.0, 5.0
 OPTIONS = RefineOptions()
@@ -45,7 +45,7 @@ def with_pair(singles, apart, angle):
 
 
 def resolved(image, found, **how):
-    return told_apart(image, refine(image, table(found), **how), options=OPTIONS, **how)
+    return split_pairs(image, refine(image, table(found), **how), options=OPTIONS, **how)
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.7, 1.6, 2.5])
@@ -72,7 +72,7 @@ def test_unresolved_ones_stay_one(rng, singles):
     true, found = with_pair(singles, 1.4, 0.3)
     image = rng.poisson(picture(true, 150)).astype(float)
     before = refine(image, table(found))
-    pd.testing.assert_frame_equal(told_apart(image, before, options=OPTIONS), before)
+    pd.testing.assert_frame_equal(split_pairs(image, before, options=OPTIONS), before)
 
 
 @pytest.mark.parametrize("oval", [0.0, 0.35])
@@ -81,7 +81,7 @@ def test_single_atoms_stay_as_they_are(rng, singles, oval):
     peak = rng.choice([60.0, 120.0], len(singles), p=[0.8, 0.2])
     image = rng.poisson(picture(singles, peak, oval)).astype(float)
     before = refine(image, table(singles))
-    pd.testing.assert_frame_equal(told_apart(image, before, options=OPTIONS), before)
+    pd.testing.assert_frame_equal(split_pairs(image, before, options=OPTIONS), before)
 
 
 def test_atoms_that_differ_in_shape_are_not_pairs(rng, singles):
@@ -90,7 +90,7 @@ def test_atoms_that_differ_in_shape_are_not_pairs(rng, singles):
     for place in singles:
         image += picture([place], rng.uniform(50, 150), rng.uniform(-0.5, 0.5)) - BACKGROUND
     before = refine(rng.poisson(image).astype(float), table(singles))
-    after = told_apart(image, before, options=OPTIONS)
+    after = split_pairs(image, before, options=OPTIONS)
     assert len(after) == len(before)
 
 
@@ -109,7 +109,7 @@ def test_mirror_and_contrast_change_nothing(rng, singles):
 def test_few_atoms_say_nothing_of_what_is_usual(rng, singles):
     image = rng.poisson(picture(singles[:4], 150)).astype(float)
     before = refine(image, table(singles[:4]))
-    assert told_apart(image, before, options=OPTIONS) is before
+    assert split_pairs(image, before, options=OPTIONS) is before
 
 
 def test_pixels_that_are_not_used_do_not_matter(rng, singles):

@@ -119,6 +119,11 @@ def choose_view(
         best = best if best.density > MORE * plain.density else plain
         scale = replace(scale, spacing=spacing / best.factor)
         return View(best.factor, False, scale, dimmed=best.dimmed, pairs=bool(pairs))
+    return _isolated_view(model, frame, scale, pixel_size)
+
+
+def _isolated_view(model: Model, frame: Frame, scale: Scale, pixel_size: float | None) -> View:
+    """Show isolated atoms at their width, by the pixel size or else by the grain."""
     if pixel_size is not None and pixel_size * min(frame.shape) < FEW:
         pixel_size = None
     factor = _without_lattice(model, scale.sigma, pixel_size)

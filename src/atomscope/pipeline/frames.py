@@ -220,7 +220,7 @@ def refined(
     """
     if plan.refine is None:
         return table
-    from atomscope.refine import RefineOptions, hold, refine, told_apart
+    from atomscope.refine import RefineOptions, hold, refine, split_pairs
 
     options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
     if view.faint:
@@ -230,7 +230,7 @@ def refined(
         fitted = occupied(fitted)
     if not view.lattice:
         fitted = hold(fitted, table, LONE_SHIFT / view.factor)
-        fitted = told_apart(frame, fitted, options=options, mask=good, dark=view.dark)
+        fitted = split_pairs(frame, fitted, options=options, mask=good, dark=view.dark)
     return _within(first_columns(fitted), frame.shape)
 
 

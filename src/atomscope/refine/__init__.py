@@ -3,7 +3,7 @@
 from atomscope.refine.hold import hold
 from atomscope.refine.limits import cramer_rao
 from atomscope.refine.options import RefineOptions
-from atomscope.refine.pairs import told_apart
+from atomscope.refine.pairs import split_pairs
 from atomscope.refine.table import refine
 
-__all__ = ["RefineOptions", "cramer_rao", "hold", "refine", "told_apart"]
+__all__ = ["RefineOptions", "cramer_rao", "hold", "refine", "split_pairs"]

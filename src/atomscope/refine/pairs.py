@@ -45,7 +45,7 @@ class _Long:
     intensity: float
 
 
-def told_apart(
+def split_pairs(
     frame: FloatArray,
     atoms: pd.DataFrame,
     *,
