@@ -170,11 +170,8 @@ def shoot_pairs(seed: int) -> tuple[str, Frame, float | None]:
     xy, _ = tile(cell, basis, size, rng.uniform(0, np.pi), rng.uniform(0, 1, 2))
     width = rng.uniform(0.2, 0.29) / pixel_size
     clean = render(xy, np.ones(len(xy)), width, (size, size)) + 0.3
-    data = rng.poisson(clean * np.exp(rng.uniform(0, 5)))
-    truth = xy[((xy > -0.5) & (xy < size - 0.5)).all(axis=1)]
-    nothing = {"ignored": np.empty((0, 2)), "rim": 0.0}
-    frame = Frame("pairs", data, truth, 0.25 / pixel_size, pixel_size, nothing)
-    return "pairs", frame, pixel_size if rng.random() < 0.5 else None
+    dose = np.exp(rng.uniform(0, 5))
+    return counted(rng, "pairs", clean * dose, xy, 0.25 / pixel_size, 0.0, pixel_size)
 
 
 CELLS: dict[str, tuple[Array, Array, float]] = {
@@ -199,10 +196,24 @@ def shoot_wide(seed: int) -> tuple[str, Frame, float | None]:
     peak = np.where((np.asarray(site) == 1) & (name == "two heights"), 0.6, 1.0)
     width = apart * rng.uniform(0.16, 0.24)
     clean = render(xy, peak, width, (size, size)) + 0.3
-    data = rng.poisson(clean * np.exp(rng.uniform(np.log(0.3), np.log(100))))
-    truth = xy[((xy > -0.5) & (xy < size - 0.5)).all(axis=1)]
-    nothing = {"ignored": np.empty((0, 2)), "rim": width}
-    frame = Frame(name, data, truth, 0.25 * apart, pixel_size, nothing)
+    dose = np.exp(rng.uniform(np.log(0.3), np.log(100)))
+    return counted(rng, name, clean * dose, xy, 0.25 * apart, width, pixel_size)
+
+
+def counted(
+    rng: np.random.Generator,
+    name: str,
+    expected: Array,
+    xy: Array,
+    radius: float,
+    rim: float,
+    pixel_size: float,
+) -> tuple[str, Frame, float | None]:
+    """Poisson counts of a square picture of columns; the pixel size told in half of them."""
+    data = rng.poisson(expected)
+    truth = xy[((xy > -0.5) & (xy < len(data) - 0.5)).all(axis=1)]
+    info = {"ignored": np.empty((0, 2)), "rim": rim}
+    frame = Frame(name, data, truth, radius, pixel_size, info)
     return name, frame, pixel_size if rng.random() < 0.5 else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,14 @@ FLAGS: dict[str, str] = {
     "split": "one of two isolated atoms that were found as one and told apart by a fit of two",
     "recalled": "weak in the picture, brought back because it stands on an empty site",
 }
+
+
+def flagged(flags: pd.Series[str], rows: NDArray[np.int64], word: str) -> NDArray[np.object_]:
+    """Return the flags (N,) of a table with a word of `FLAGS` added in some rows."""
+    words = [set(text.split()) for text in flags]
+    for row in rows:
+        words[row].add(word)
+    return np.array([" ".join(sorted(w)) for w in words], dtype=object)
 
 
 def empty(columns: tuple[Column, ...] = ATOMS, rows: int = 0) -> pd.DataFrame:

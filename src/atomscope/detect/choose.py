@@ -142,8 +142,7 @@ def _faint_view(model: Model, frame: Frame, scale: Scale, pixel_size: float | No
         return None
     clear = averaged(frame, scale.spacing or USUAL)
     sure = measure(clear)
-    closest = CLOSEST / pixel_size if pixel_size else 0.0
-    if sure.spacing is None or sure.order < CLEARLY or sure.spacing < closest:
+    if sure.spacing is None or sure.order < CLEARLY or sure.spacing < _closest(pixel_size):
         return None
     best = best_trial(model, clear, sure.spacing, sure.sigma)
     if best.filling < LEAST_FAINT or is_striped(frame, sure.spacing):
@@ -158,12 +157,18 @@ def _faint_view(model: Model, frame: Frame, scale: Scale, pixel_size: float | No
 def _scale(frame: Frame, pixel_size: float | None) -> Scale:
     """Measure the scale; where a few very bright atoms hide a lattice, without their height."""
     scale = measure(frame)
-    if pixel_size and scale.spacing and scale.spacing * pixel_size < CLOSEST:
-        return _coarser(frame, CLOSEST / pixel_size) or scale
+    closest = _closest(pixel_size)
+    if scale.spacing and scale.spacing < closest:
+        return _coarser(frame, closest) or scale
     if scale.order >= CLEARLY:
         return scale
     flat = measure(np.minimum(frame, np.float32(np.percentile(frame, BRIGHTEST))))
     return flat if flat.order >= CLEARLY else scale
+
+
+def _closest(pixel_size: float | None) -> float:
+    """Px below which no lattice repeats; 0 where the pixel size is unknown."""
+    return CLOSEST / pixel_size if pixel_size else 0.0
 
 
 def _of_wide_columns(frame: Frame, scale: Scale, pixel_size: float | None) -> Scale:
@@ -174,7 +179,7 @@ def _of_wide_columns(frame: Frame, scale: Scale, pixel_size: float | None) -> Sc
     wide = scale.spacing is None and (scale.sigma or 0.0) > WIDE_GRAIN
     if scale.order >= CLEARLY or not (wide or scale.signal < NOISE):
         return scale
-    return _coarser(frame, max(WIDE, CLOSEST / (pixel_size or np.inf))) or scale
+    return _coarser(frame, max(WIDE, _closest(pixel_size))) or scale
 
 
 def _coarser(frame: Frame, closest: float) -> Scale | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import flagged
+
 
 def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataFrame:
     """Undo fits that moved a column farther than the detector can be wrong.
@@ -26,8 +28,5 @@ def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataF
     far = np.asarray(shift > limit)
     table.loc[far, ["x_px", "y_px"]] = detected.loc[far, ["x_px", "y_px"]]
     table.loc[far, ["x_err_px", "y_err_px", "intensity_err"]] = np.nan
-    words = [set(text.split()) for text in table["flags"]]
-    for row in np.flatnonzero(far):
-        words[row].add("unrefined")
-    table["flags"] = np.array([" ".join(sorted(w)) for w in words], dtype=object)
+    table["flags"] = flagged(table["flags"], np.flatnonzero(far), "unrefined")
     return table

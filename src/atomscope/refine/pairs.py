@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import flagged
 from atomscope.refine.options import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
@@ -83,7 +84,7 @@ def split_pairs(
     if not two.any():
         return atoms
     pairs, single = first[two], first[~two]
-    fitted["flags"] = _marked(fitted["flags"], np.concatenate([pairs, pairs + 1]))
+    fitted["flags"] = flagged(fitted["flags"], np.concatenate([pairs, pairs + 1]), "split")
     near = cKDTree(_places(fitted)[pairs]).query(_places(fitted))[0] < AROUND * long.width
     near[single] = near[single + 1] = False  # what stays one atom stays as it was
     kept = np.setdiff1d(np.arange(len(of)), single + 1)
@@ -166,11 +167,3 @@ def _are_two(fitted: pd.DataFrame, first: NDArray[np.int64], long: _Long) -> Boo
 
 def _places(table: pd.DataFrame) -> Floats:
     return table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
-
-
-def _marked(flags: pd.Series[str], rows: NDArray[np.int64]) -> NDArray[np.object_]:
-    """Return the flags with 'split' added in some rows."""
-    words = [set(text.split()) for text in flags]
-    for row in rows:
-        words[row].add("split")
-    return np.array([" ".join(sorted(w)) for w in words], dtype=object)

@@ -16,7 +16,7 @@ from atomscope.train.settings import TrainingRecipe
 
 PATCHES = 160  # of the training world tell how large features become
 STEPS = ["Conv", "Relu", "Add", "Resize"]
-FULL = ("network.stem", "network.head", "network.classes")  # layers that stay as they are
+PRECISE = ("network.stem", "network.head", "network.classes")  # layers that stay as they are
 
 
 def quantise(path: Path, recipe: TrainingRecipe) -> None:
@@ -42,7 +42,7 @@ def quantise(path: Path, recipe: TrainingRecipe) -> None:
             _Reader(recipe),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=STEPS,
-            nodes_to_exclude=[node.name for node in layers if node.input[1].startswith(FULL)],
+            nodes_to_exclude=[node.name for node in layers if node.input[1].startswith(PRECISE)],
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
