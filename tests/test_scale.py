@@ -23,6 +23,15 @@ def test_spacing_of_simple_lattices(spacing, cell):
     assert found.order > 0.4
 
 
+@pytest.mark.parametrize("spacing", [2.4, 2.8, 3.2])
+@pytest.mark.parametrize("angle", [0.0, 0.3, 0.7])
+def test_spacing_of_columns_of_hardly_a_pixel(spacing, angle):
+    frame, _ = lattice_frame(size=160, spacing=spacing, cell=SQUARE, angle=angle, dose=50)
+    found = measure(frame)
+    assert not found.too_fine
+    assert found.spacing == pytest.approx(spacing, rel=0.04)
+
+
 @pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
 def test_grain_of_isolated_atoms_is_their_width(sigma, rng):
     xy = rng.uniform(0, 400, (60, 2))

@@ -8,7 +8,9 @@ import pytest
 from atomscope import detect
 from atomscope.detect.trials import ALIKE, CLEARER, NEARLY, Trial, _fuller
 from atomscope.evaluate import score
-from worlds import HONEYCOMB, SQUARE, lattice_frame
+from atomscope.simulate.imaging import render
+from atomscope.simulate.lattices import tile
+from worlds import HONEYCOMB, SQUARE, inner, lattice_frame
 
 
 @pytest.mark.parametrize("cell", [SQUARE, HONEYCOMB], ids=["square", "honeycomb"])
@@ -18,6 +20,28 @@ def test_columns_of_many_pixels_and_few_electrons_are_seen(cell, told):
     frame, truth = lattice_frame(size=640, spacing=90.0, cell=cell, dose=1)
     atoms = detect(frame, pixel_size=2.0 / 90 if told else None)
     assert score(truth, atoms[["x_px", "y_px"]].to_numpy(), 25.0).f1 > 0.85
+
+
+@pytest.mark.parametrize("spacing", [2.6, 3.0, 3.3])
+@pytest.mark.parametrize("told", [True, False])
+def test_columns_of_hardly_a_pixel_are_seen(spacing, told):
+    frame, truth = lattice_frame(size=128, spacing=spacing, cell=SQUARE, dose=100)
+    atoms = detect(frame, pixel_size=2.5 / spacing if told else None)
+    assert score(truth, atoms[["x_px", "y_px"]].to_numpy(), 0.3 * spacing).f1 > 0.95
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_weak_sublattice_beside_a_strong_one_is_seen(seed):
+    """Rutile along its axis: two heavy columns of a cell, four of a quarter of their brightness."""
+    oxygen = [[0.305, 0.305], [0.695, 0.695], [0.195, 0.805], [0.805, 0.195]]
+    basis = np.array([[0.0, 0.0], [0.5, 0.5], *oxygen])
+    rng = np.random.default_rng(seed)
+    size, cell = 256, 24.0
+    xy, site = tile(cell * np.eye(2), basis, size, 0.3 + seed, rng.uniform(0, 1, 2))
+    bright = np.where(np.asarray(site) < 2, 1.0, 0.25)
+    frame = rng.poisson((render(xy, bright, 0.08 * cell, (size, size)) + 0.3) * 60).astype(float)
+    found = detect(frame, pixel_size=4.6 / cell)[["x_px", "y_px"]].to_numpy()
+    assert score(inner(xy, (size, size), -0.5), found, 0.08 * cell).f1 > 0.9
 
 
 def test_no_lattice_is_finer_than_any_crystals(rng):

@@ -34,7 +34,8 @@ MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns f
 MOST = 0.6  # share of the columns of which this is true,
 CERTAIN, REPEAT = 0.77, 0.2  # and how sure columns are, and how well they repeat, at least
 RESOLVED = 4.0  # px of the frame at least between them; closer ones may be those of a coarse frame
-MORE, REPEAT_OF_MORE = 1.5, 0.33  # or: times as many columns, which repeat, and no less sure
+MORE = 1.8  # or: times as many columns, as a weak sublattice adds,
+SURE_OF_MORE, REPEAT_OF_MORE = 0.84, 0.25  # and how sure they are and repeat; noise reaches 0.82
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
 
@@ -108,13 +109,20 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
     if many:
         one = attempt(model, frame, base)
         best = one if one.score > best.score + SURER else best
-    if best.nearest is None or 0.75 < best.nearest / model.card.spacing_px < 1.2:
-        return best
-    again = float(np.clip(best.factor * model.card.spacing_px / best.nearest, *FACTORS))
+    return _at_own_spacing(model, frame, best, base)
+
+
+def _at_own_spacing(model: Model, frame: Frame, trial: Trial, base: float) -> Trial:
+    """Bring the columns found to the distance that the network knows best, `base` the factor of
+    the frame's repeat; the trial itself where that is no surer.
+    """
+    if trial.nearest is None or 0.75 < trial.nearest / model.card.spacing_px < 1.2:
+        return trial
+    again = float(np.clip(trial.factor * model.card.spacing_px / trial.nearest, *FACTORS))
     if not AGAIN[0] < again / base < AGAIN[1]:
-        return best
+        return trial
     other = attempt(model, frame, again)
-    return other if other.nearest is not None and other.score > 0.8 * best.score else best
+    return other if other.nearest is not None and other.score > 0.8 * trial.score else trial
 
 
 def told_apart(model: Model, frame: Frame, trial: Trial, sigma: float | None) -> Trial:
@@ -129,7 +137,11 @@ def told_apart(model: Model, frame: Frame, trial: Trial, sigma: float | None) ->
     whole, finer = (attempt(model, piece, times * trial.factor) for times in (1.0, APART))
     if not finer.resolved:
         return trial
-    return finer if _shows_pairs(finer, whole) or _shows_more(finer, whole) else trial
+    if _shows_pairs(finer, whole):
+        return finer
+    if _shows_more(finer, whole):
+        return _at_own_spacing(model, piece, finer, trial.factor)
+    return trial
 
 
 def _shows_pairs(finer: Trial, whole: Trial) -> bool:
@@ -145,9 +157,9 @@ def _shows_pairs(finer: Trial, whole: Trial) -> bool:
 
 
 def _shows_more(finer: Trial, whole: Trial) -> bool:
-    """Tell whether there are more columns than were seen, no less sure, that repeat."""
+    """Tell whether there are about twice as many columns as were seen, sure ones that repeat."""
     more = finer.density > MORE * whole.density
-    return more and finer.score >= whole.score and finer.order >= REPEAT_OF_MORE
+    return more and finer.score >= SURE_OF_MORE and finer.order >= REPEAT_OF_MORE
 
 
 def _fuller(trials: list[Trial]) -> Trial:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SHARPEST = 0.62  # narrowness of the sharpest columns of the training world, 0.75 px of 1.4
 ACCEPTED = 0.25  # logarithm of the spacing's error that the choice of the sampling lets pass
 PAIRED = 0.4  # more, towards closer atoms, where pairs were told apart
+HOMES, AROUND = 8, 24  # a translation is tried from so many atoms, to so many neighbours of each;
+SAMPLE = 512  # so many atoms tell whether it is one, which brings
+REPEATS, SHARED = 0.3, 0.3  # so many to within this share of a spacing from another
 
 # Each sign speaks against a frame where it is large, and never for it; the words say how.
 SIGNS: dict[str, str] = {
@@ -29,7 +32,7 @@ SIGNS: dict[str, str] = {
     "doubt": "few atoms are sure",
     "unrefined": "many fits fail",
     "width_scatter": "widths scatter",
-    "brightness_scatter": "brightness scatters",
+    "brightness_scatter": "brightness does not repeat from cell to cell",
     "glare": "one spot outshines all others",
     "fall": "brightness falls from the middle, as in a diffraction pattern",
     "wide": "atoms are wide for the sampling that was chosen",
@@ -70,7 +73,7 @@ def measure_signs(
         "doubt": float(np.mean(1 - atoms["p"].to_numpy(float))),
         "unrefined": float(np.mean(failed)),
         "width_scatter": _scatter(width),
-        "brightness_scatter": _scatter(bright),
+        "brightness_scatter": _scatter_between_cells(xy, bright),
         "fall": _fall(xy, bright),
         "glare": float(bright.max() - np.median(bright)),
         "wide": max(breadth, 0.0),
@@ -119,6 +122,29 @@ def _distances(xy: Floats, scale: float, closer: float) -> dict[str, float]:
 def _scatter(values: Floats) -> float:
     low, high = np.quantile(values, [0.25, 0.75])
     return float(high - low) / 1.35
+
+
+def _scatter_between_cells(xy: Floats, bright: Floats) -> float:
+    """Scatter of brightness between atoms one translation of the lattice apart.
+
+    Of the vectors between neighbours that many atoms share, the one across which brightness
+    changes least: sublattices of any brightness repeat, spots of diffraction do not. Where no
+    vector is shared, the scatter of all.
+    """
+    scatter = _scatter(bright)
+    if len(xy) <= AROUND:
+        return scatter
+    tree = cKDTree(xy)
+    near = REPEATS * float(np.median(tree.query(xy, k=2)[0][:, 1]))
+    some = np.linspace(0, len(xy) - 1, min(len(xy), SAMPLE)).astype(int)
+    for home in tree.query(xy.mean(axis=0), k=HOMES)[1]:
+        for vector in xy[tree.query(xy[home], k=AROUND + 1)[1][1:]] - xy[home]:
+            distance, other = tree.query(xy[some] + vector, distance_upper_bound=near)
+            both = np.isfinite(distance)
+            if both.mean() >= SHARED:
+                change = bright[other[both]] - bright[some[both]]
+                scatter = min(scatter, _scatter(change) / 2**0.5)
+    return scatter
 
 
 def _fall(xy: Floats, bright: Floats) -> float:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from atomscope.columns import DEFECTS, by_frame, conform, joined
 from atomscope.detect.choose import View
+from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.pipeline.frames import first_columns, fitted_around, numbered
@@ -130,6 +131,7 @@ def named(
             lattices=lattices,
             shape=image.frame_shape,
             pixel_size=image.pixel_size,
+            good=lambda frame: usable(image.frame(frame)),
         )
     except UsageError as error:
         return atoms, empty, {}, (f"{image.name}: no defects were named: {error}",)

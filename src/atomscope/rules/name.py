@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from atomscope.columns import DEFECTS, by_frame, conform, joined
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
+from atomscope.rules.blind import blind_of
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import Atoms, extent
@@ -55,6 +57,7 @@ def name_defects(
     lattices: Lattices | None = None,
     shape: Shape | None = None,
     pixel_size: float | None = None,
+    good: Callable[[int], Bools] | None = None,
 ) -> NamedDefects:
     """Name all that deviates from the host, by rules of chemistry.
 
@@ -64,6 +67,8 @@ def name_defects(
         lattices: Lattice of each frame, fitted here by default.
         shape: Of the frames (y, x); by default all atoms are within.
         pixel_size: Å per px; without it lengths are counted in spacings of the lattice.
+        good: Gives the pixels (y, x) of a frame that hold data; by default all do. What is missing
+            where there are none was not seen, and is no vacancy.
 
     Raises:
         UsageError: The table has no positions, or some are not finite; there is no such book.
@@ -86,7 +91,8 @@ def name_defects(
         if words is None:
             tables.append(part)
             continue
-        named, found = _name_frame(part, words, book, lattice, shape, pixel_size)
+        seen = None if good is None else good(frame)
+        named, found = _name_frame(part, words, book, lattice, shape, pixel_size, seen)
         tables.append(named)
         rows.append(found)
     if not rows:
@@ -143,6 +149,7 @@ def _name_frame(
     lattice: Lattice | None,
     shape: Shape | None,
     pixel_size: float | None,
+    good: Bools | None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     if len(rows) < 2:
         return rows, pd.DataFrame()
@@ -152,6 +159,11 @@ def _name_frame(
         elements = species if book.columns else np.full(len(rows), "", dtype=object)
         graph = bonded(rows, elements, book, shape, pixel_size)
         groups = _site_groups(rows, species, book, lattice, shape, graph.border)
+    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    blind = None if good is None else blind_of(good, xy)
+    if blind is not None:
+        groups = [group for group in groups if not blind.hides(group, xy)]
+        graph = replace(graph, border=graph.border | blind.near(xy))
     groups.sort(key=lambda group: (group.place[1], group.place[0]))
     atoms = [_with_shell(group, graph) for group in groups]
     found = _rows(rows, groups, atoms, graph, species, book, pixel_size)
