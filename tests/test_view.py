@@ -72,3 +72,11 @@ def test_a_little_less_certainty_and_far_more_order_are_better(rng):
     noise = Trial(1.0, 0.9 + 0.5 * NEARLY, rng.uniform(0, 192, (450, 2)), (192, 192))
     assert lattice.order > noise.order + CLEARER
     assert _fuller([noise, lattice]) is lattice
+
+
+@pytest.mark.parametrize("shape", [(44, 44), (52, 70)])
+@pytest.mark.parametrize("told", [True, False])
+def test_a_handful_of_columns_is_a_lattice_where_they_are_evenly_spaced(shape, told):
+    frame, truth = lattice_frame(shape=shape, spacing=12.9, dose=20)
+    atoms = detect(frame, pixel_size=0.11 if told else None)
+    assert score(truth, atoms[["x_px", "y_px"]].to_numpy(), 4.0).f1 > 0.85

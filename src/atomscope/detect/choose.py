@@ -31,6 +31,8 @@ LEAST_REPEAT = 0.33  # how well they repeat,
 SURE, REPEAT_OF_SURE = 0.9, 0.2  # or, where they are as certain, across a boundary of two grains,
 DENSE, REPEAT_OF_DENSE = 0.65, 0.15  # all the more where they fill the plane, unlike chance,
 AS_FAR = (0.8, 1.3)  # and how far apart they are, in spacings of a lattice,
+FEW_SPACINGS = 8.0  # in a part of fewer, in which little repeats, columns may show it that
+SURE_OF_FEW, EVEN = 0.72, 0.12  # are as sure and as evenly spaced: noise is below 0.6, above 0.2,
 CLOSER = 0.55  # or closer, as pairs are, if there is nothing else
 SMOOTH = 2.0  # px: over which brightness is compared,
 HEAVY = 99.8  # percentile: that of heavy atoms, if there are any,
@@ -41,6 +43,7 @@ SAME = 0.75  # of the columns of another, and both see the same lattice
 SPACINGS = (1.2, 4.0)  # Å: where such a lattice is looked for,
 SPACINGS_PX = (4.0, 48.0)  # and in px
 WIDE, WIDE_GRAIN = 24.0, 5.0  # px: between columns, and of their grain, where pixels are too many
+LEAST_SIDE = 3.0  # of them to the side of a frame
 STEP = 1.3  # from one of these to the next
 LEAST_FAINT = 0.125  # share that columns fill in an averaged lattice
 CLOSEST = 0.5  # Å: nothing repeats in less, but lines of a scan do
@@ -206,7 +209,7 @@ def _search(model: Model, frame: Frame, pixel_size: float | None) -> list[Trial]
     if pixel_size is not None:
         told = [float(np.clip(a / pixel_size, low, high)) for a in SPACINGS]
         low, high = told if told[0] < told[1] else (low, high)  # else the unit is wrong
-    high = max(min(high, min(frame.shape) / 5), low)
+    high = max(min(high, min(frame.shape) / LEAST_SIDE), low)
     count = int(np.log(high / low) / np.log(STEP)) + 2
     spacings = np.geomspace(low, high, count)
     factors = model.card.spacing_px / spacings
@@ -240,11 +243,15 @@ def _is_lattice(model: Model, trial: Trial, closest: float = AS_FAR[0]) -> bool:
     """
     if trial.nearest is None or trial.score < LEAST_SCORE or trial.filling < LEAST_FILLING:
         return False
-    apart = trial.nearest / model.card.spacing_px
+    if not closest < trial.nearest / model.card.spacing_px < AS_FAR[1]:
+        return False
+    few = min(trial.shape) < FEW_SPACINGS * trial.nearest
+    if few and trial.unevenness <= EVEN and trial.score >= SURE_OF_FEW:
+        return True
     least = LEAST_REPEAT
     if trial.score >= SURE:
         least = REPEAT_OF_DENSE if trial.filling >= DENSE else REPEAT_OF_SURE
-    return trial.order >= least and closest < apart < AS_FAR[1]
+    return trial.order >= least
 
 
 def _certainty(model: Model, frame: Frame, factor: float) -> float:

@@ -59,11 +59,20 @@ class Trial:
     dimmed: bool = False
 
     @cached_property
+    def _distances(self) -> NDArray[np.float64]:
+        """Quartiles of the distance to the nearest neighbour in canonical px, shape (3,)."""
+        return np.quantile(cKDTree(self.xy).query(self.xy, k=2)[0][:, 1], (0.25, 0.5, 0.75))
+
+    @property
     def nearest(self) -> float | None:
         """Median distance of neighbours in canonical px, None for a handful."""
-        if not len(self.xy):
-            return None
-        return float(np.median(cKDTree(self.xy).query(self.xy, k=2)[0][:, 1]))
+        return float(self._distances[1]) if len(self.xy) else None
+
+    @property
+    def unevenness(self) -> float:
+        """Range of the middle half of these distances, in medians."""
+        low, middle, high = self._distances
+        return float((high - low) / middle)
 
     @property
     def resolved(self) -> bool:
