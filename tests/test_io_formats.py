@@ -540,3 +540,21 @@ def test_mrc_types_agree_with_rosettasciio(order: str, kind: str, tmp_path: Path
         # It takes mode 0 as unsigned, which the standard of 2014 made signed.
         other = np.asarray(file_reader(str(path))[0]["data"]).astype(kind)
         np.testing.assert_array_equal(other, values)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["1/nm", "1 / nm", "nm^{-1}", "nm^-1", "nm⁻¹", "reciprocal nm", "1/(nm)", "Å^{-1}", "mrad"],
+)
+def test_diffraction_patterns_are_known_by_their_units(unit: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        write_hyperspy_layout(file, A, [0.05, 0.05], [unit, unit])
+    with pytest.raises(InputError, match="diffraction pattern"):
+        read(tmp_path / "a.hspy")
+
+
+@pytest.mark.parametrize("unit", ["nm", "[n_m]", " nm ", "nanometers", "{nm}", "Nanometres"])
+def test_lengths_in_other_spellings(unit: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        write_hyperspy_layout(file, A, [0.01, 0.01], [unit, unit])
+    assert read(tmp_path / "a.hspy").pixel_size == pytest.approx(0.1)

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from atomscope.io.candidate import Candidate
 
 LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
-# Fractions of the full range. Noise of lossy compression leaves grey pixels within the first. Colour
-# maps are missed by up to 0.006 in the pixels of a lossless picture and by 0.013 in the blocks of a
-# JPEG of quality 50 or more; photographs miss any map by 0.035 and 0.024 or more.
+# Fractions of the full range. Noise of lossy compression leaves grey pixels within the first.
+# Colour maps are missed by up to 0.006 in the pixels of a lossless picture and by 0.013 in the
+# blocks of a JPEG of quality 50 or more; photographs miss any map by 0.035 and 0.024 or more.
 _GREY_SPREAD, _PIXEL_SPREAD, _BLOCK_SPREAD = 0.06, 0.015, 0.015
 _COLOURED_PIXELS = 0.05
 # JPEG and video keep one colour for up to 16 x 16 pixels: its mean is right, its details are lost.
