@@ -18,6 +18,8 @@ SMALLEST_SIDE = 4
 MEAN_BELOW, REFUSE_ABOVE = 0.01, 0.20
 DIFFRACTION = "a diffraction pattern (reciprocal units); give the real-space image"
 PROFILE = "a profile or table"
+# Of detectors that saw the same field; atoms are sharpest where the contrast is incoherent.
+DETECTOR_PREFERENCE: dict[Modality, float] = {"haadf": 3, "adf": 2, "abf": 1, "bf": 0.5}
 
 
 @dataclass(frozen=True)

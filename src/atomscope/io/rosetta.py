@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from atomscope.errors import InputError, MissingExtraError
-from atomscope.io.candidate import DIFFRACTION, Axis, Candidate, modality_of
+from atomscope.io.candidate import DETECTOR_PREFERENCE, DIFFRACTION, Axis, Candidate, modality_of
 from atomscope.types import Modality
 
 OTHER_SUFFIXES = (
@@ -73,14 +73,10 @@ def _signal(path: Path, signal: Mapping[str, Any]) -> Candidate:
         load=lambda: data,
         axes=axes if len(axes) == data.ndim else (),
         modality=modality,
-        preference=_PREFERENCE.get(modality, 0.0),
+        preference=DETECTOR_PREFERENCE.get(modality, 0.0),
         reason=_reason(metadata, signal["axes"]),
         metadata=metadata,
     )
-
-
-# Velox saves all detectors; atoms are sharpest where the contrast is incoherent.
-_PREFERENCE: dict[Modality, float] = {"haadf": 3, "adf": 2, "abf": 1, "bf": 0.5}
 
 
 def _axis(axis: Mapping[str, Any]) -> Axis:
