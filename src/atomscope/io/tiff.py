@@ -20,6 +20,7 @@ from atomscope.io import units
 from atomscope.io.candidate import DETECTOR_PREFERENCE, Axis, Candidate, modality_of
 from atomscope.io.colour import is_colour
 from atomscope.io.frames import Frames
+from atomscope.io.pictures import any_size
 
 # Plain resolution tags speak of printing unless the pixels are this small (Å).
 _PRINT_ABOVE = 100.0
@@ -203,7 +204,7 @@ def _decoded(path: Path, part: Any, page: Any) -> NDArray[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with any_size(), Image.open(path) as picture:
             picture.seek(page.index)
             return np.asarray(picture)
     except (OSError, UnidentifiedImageError) as error:
