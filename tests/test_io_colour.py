@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from scipy.stats import spearmanr
 
 from atomscope.errors import InputError
 from atomscope.io import read
+from atomscope.io.colour import LUMINANCE, grey
 
 MAPS = ("hot", "afmhot", "inferno", "viridis", "copper")
 # Suffix and how it is written; quality is that of Pillow.
@@ -120,3 +122,13 @@ def test_real_micrographs_in_false_colours(name: str, shared_data: Path, tmp_pat
         path = tmp_path / f"{number}.{suffix}"
         iio.imwrite(path, rgb, **options)
         assert "False colours" in read(path).warnings[0]
+
+
+def test_a_large_picture_becomes_grey_in_little_memory(rng: np.random.Generator) -> None:
+    picture = rng.integers(0, 255, (3000, 1000, 3), dtype="u1")
+    tracemalloc.start()
+    values = grey(picture)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(values, picture.astype("f4") @ LUMINANCE, rtol=1e-6)
+    assert peak < 2 * values.nbytes

@@ -20,6 +20,7 @@ _COLOURED_PIXELS = 0.05
 # JPEG and video keep one colour for up to 16 x 16 pixels: its mean is right, its details are lost.
 _BLOCK, _KNOTS, _BLOCKS_PER_KNOT = 16, 24, 8
 _SAMPLE = 1_000_000  # pixels are enough to judge by
+_BAND = 256  # rows that are converted at a time
 PHOTOGRAPH = (
     "a colour picture whose colours are no grey scale; convert it to grey, "
     "or save a stack of frames as grey pages"
@@ -43,7 +44,10 @@ def grey(picture: NDArray[Any]) -> NDArray[Any]:
     rgb = picture[..., :3]
     if np.array_equal(rgb[..., 0], rgb[..., 1]) and np.array_equal(rgb[..., 0], rgb[..., 2]):
         return rgb[..., 0]
-    return (rgb.astype(np.float32) @ LUMINANCE).astype(np.float32)
+    values = np.empty(rgb.shape[:-1], np.float32)
+    for top in range(0, len(rgb), _BAND):  # a large picture is not held a second time in float32
+        values[top : top + _BAND] = rgb[top : top + _BAND].astype(np.float32) @ LUMINANCE
+    return values
 
 
 def judge(picture: NDArray[Any]) -> tuple[str, tuple[str, ...]]:
