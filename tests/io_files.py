@@ -243,3 +243,62 @@ def write_hyperspy_layout(root: Any, data: Any, scales: list[float], units: list
         group["data"] = data
     else:
         group.create_array("data", data=data)
+
+
+def write_matrix(path: Path, traces: dict[str, np.ndarray], metres: tuple[float, float]) -> Path:
+    """Omicron MATRIX: a scan 'NAME--1_1.Z_mtrx' of four traces, and its 'NAME_0001.mtrx'.
+
+    The traces are given as they lie on the surface, first row on top, in units of 1/1000.
+    """
+    forward, backward = ([traces[f"{way}/up"], traces[f"{way}/down"]] for way in _MATRIX_WAYS)
+    up = np.stack([forward[0][::-1], backward[0][::-1, ::-1]], axis=1)
+    down = np.stack([forward[1], backward[1][:, ::-1]], axis=1)
+    raw = np.concatenate([up.ravel(), down.ravel()]) * 1000
+    counted = struct.pack("<20x2i", raw.size, raw.size)
+    blocks = _block("CSED", counted) + _block("ATAD", np.rint(raw).astype("<i4").tobytes())
+    body = struct.pack("<Q4x", 1_600_000_000) + blocks
+    path.write_bytes(b"ONTMATRX0101TLKB" + struct.pack("<I", len(body) - 8) + body)
+    scanner = _matrix_scanner(forward[0].shape, metres)
+    channels = struct.pack("<8x2I4xI8x", 0, 1, 7) + _wide("Z") + _wide("m") + struct.pack("<I", 0)
+    transfer = struct.pack("<4xI", 7) + _wide("TFF_Linear1D") + _wide("m") + struct.pack("<I", 2)
+    transfer += _wide("Factor") + _matrix_value(1000.0) + _wide("Offset") + _matrix_value(0.0)
+    links = bytes(4) + _block("TCID", channels) + _block("REFX", transfer)
+    settings = _timed("APEE", scanner) + _timed("YSCC", links)
+    settings += _timed("FERB", bytes(4) + _wide(path.name))
+    beside = path.with_name(path.name.split("--")[0] + "_0001.mtrx")
+    beside.write_bytes(b"ONTMATRX0101" + settings)
+    return path
+
+
+_MATRIX_WAYS = ("forward", "backward")
+
+
+def _matrix_scanner(shape: tuple[int, int], metres: tuple[float, float]) -> bytes:
+    known: dict[str, bool | int | float] = {"X_Retrace": True, "Y_Retrace": True}
+    known |= {"Points": shape[1], "Lines": shape[0], "Angle": 0}
+    known |= {"Width": metres[1], "Height": metres[0], "X_Offset": 0.0, "Y_Offset": 0.0}
+    entries = [_wide(k) + _wide("") + bytes(4) + _matrix_value(v) for k, v in known.items()]
+    head = struct.pack("<4xI", 1) + _wide("XYScanner") + struct.pack("<I", len(known))
+    return head + b"".join(entries)
+
+
+def _matrix_value(value: bool | int | float) -> bytes:
+    if isinstance(value, bool):
+        return b"LOOB" + struct.pack("<I", value)
+    return (
+        b"GNOL" + struct.pack("<i", value)
+        if isinstance(value, int)
+        else (b"BUOD" + struct.pack("<d", value))
+    )
+
+
+def _wide(text: str) -> bytes:
+    return struct.pack("<I", len(text)) + text.encode("utf-16-le")
+
+
+def _block(name: str, body: bytes) -> bytes:
+    return name.encode() + struct.pack("<I", len(body)) + body
+
+
+def _timed(name: str, body: bytes) -> bytes:
+    return name.encode() + struct.pack("<I", len(body)) + bytes(8) + body

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import struct
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest
 import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from atomscope.errors import AtomscopeError, InputError, UsageError
 from atomscope.io import input_hash, list_images, read
@@ -23,6 +27,7 @@ from io_files import (
     Dm,
     ramp,
     write_createc,
+    write_hyperspy_layout,
     write_mrc,
     write_ndata,
     write_ser,
@@ -35,6 +40,13 @@ A = ramp(32, 32)
 NION = [{"scale": 0.01, "units": "nm"}] * 2
 
 
+# What a refusal tells to do, and what other packages say to programmers.
+TO_DO = re.compile(
+    r"(?i)\b(give|copy|export|save|check|name|choose|run|resample|convert|reduce|take|select|rename)\b"
+)
+FOREIGN = re.compile(r"\w+(Error|Exception)\b|FFMPEG|synchronously|truncated file|errno|Traceback")
+
+
 def _h5(path: Path) -> Path:
     with h5py.File(path, "w") as file:
         file["a"] = A
@@ -43,6 +55,37 @@ def _h5(path: Path) -> Path:
 
 def _saved(path: Path, values: np.ndarray = A) -> Path:
     np.save(path, values)
+    return path
+
+
+def _hspy(path: Path) -> Path:
+    with h5py.File(path, "w") as file:
+        write_hyperspy_layout(file, A, [0.01, 0.01], ["nm", "nm"])
+    return path
+
+
+def _npz(path: Path) -> Path:
+    np.savez_compressed(path, image=A)
+    return path
+
+
+def _gwy(path: Path) -> Path:
+    objects = pytest.importorskip("gwyfile").objects
+    tree = objects.GwyContainer()
+    tree["/0/data/title"] = "Z (Forward)"
+    tree["/0/data"] = objects.GwyDataField(A.astype("f8"), xreal=1e-9, yreal=1e-9)
+    tree.tofile(str(path))
+    return path
+
+
+def _jpg(path: Path) -> Path:
+    iio.imwrite(path, A.astype("u1"))
+    return path
+
+
+def _mp4(path: Path) -> Path:
+    pytest.importorskip("imageio_ffmpeg")
+    iio.imwrite(path, np.kron(np.stack([A, A + 9]).astype("u1"), np.ones((2, 2), "u1")))
     return path
 
 
@@ -70,6 +113,11 @@ WHOLE: dict[str, Any] = {
     "a.npy": _saved,
     "a.tif": _tif,
     "a.png": _png,
+    "a.hspy": _hspy,
+    "a.npz": _npz,
+    "a.gwy": _gwy,
+    "a.jpg": _jpg,
+    "a.mp4": _mp4,
 }
 
 
@@ -90,6 +138,8 @@ def _refusal(path: Any, **options: Any) -> str:
     line = str(caught.value)
     assert "\n" not in line
     assert len(line) < 500
+    assert re.search("xpected|Select an image", line), line
+    assert TO_DO.search(line), line
     assert caught.value.exit_code == 3
     return line
 
@@ -143,6 +193,32 @@ def test_mutated_files_raise_nothing_else(
         list_images(path)
 
 
+@given(
+    number=st.integers(0, 30), place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255)
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_mutated_folders_raise_nothing_else(
+    number: int, place: float, value: int, folder: Path, tmp_path: Path
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    whole, path = folder / "a.zspy", tmp_path / "a.zspy"
+    if not whole.exists():
+        root = zarr.open_group(str(whole), mode="w", zarr_format=2)
+        write_hyperspy_layout(root, A, [0.01, 0.01], ["nm", "nm"])
+    shutil.copytree(whole, path, dirs_exist_ok=True)
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    chosen = files[number % len(files)]
+    raw = bytearray(chosen.read_bytes())
+    raw[int(place * len(raw))] = value
+    chosen.write_bytes(raw if value % 3 else raw[: int(place * len(raw))])
+    with contextlib.suppress(AtomscopeError):
+        read(path).frame(0)
+    with contextlib.suppress(AtomscopeError):
+        list_images(path)
+
+
 def test_missing_folder_device_and_unknown(tmp_path: Path) -> None:
     assert "no such file" in _refusal(tmp_path / "none.tif")
     assert "no such file" in _refusal("\0")
@@ -180,6 +256,70 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     assert "profile" in _refusal(_saved(tmp_path / "p.npy", np.zeros((100, 2))))
     np.save(tmp_path / "o.npy", np.array([[{}, {}]]), allow_pickle=True)
     assert "Python objects" in _refusal(tmp_path / "o.npy")
+
+
+SPEAKING = ("a.h5", "a.hspy", "a.png", "a.jpg", "a.mp4", "a.dm3", "a.dm4", "a.emd")
+
+
+@pytest.mark.parametrize("name", SPEAKING)
+@pytest.mark.parametrize("kept", [0.3, 0.7])
+def test_no_words_of_other_packages(name: str, kept: float, folder: Path, tmp_path: Path) -> None:
+    raw = _bytes(name, folder)
+    path = tmp_path / name
+    path.write_bytes(raw[: int(len(raw) * kept)])
+    line = _refusal(path)
+    assert line.startswith(name)
+    assert not FOREIGN.search(line), line
+
+
+@pytest.mark.parametrize(
+    ("shape", "given"),
+    [
+        ((500,), "a spectrum or a profile"),
+        ((1, 500), "profile or table of shape (1, 500)"),
+        ((3, 3), "profile or table of shape (3, 3)"),
+        ((0, 64), "an empty array of shape (0, 64)"),
+        ((2, 2, 8, 8), "4-D data"),
+        ((), "a single number"),
+    ],
+)
+def test_shapes_that_are_no_image(shape: tuple[int, ...], given: str, tmp_path: Path) -> None:
+    assert given in _refusal(_saved(tmp_path / "a.npy", np.zeros(shape)))
+
+
+def test_reasons_in_a_list_say_what_to_do(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", line=A[0], dots=A[:3, :3], cube=A[None, None], wave=A * 1j)
+    for entry in list_images(tmp_path / "a.npz"):
+        assert TO_DO.search(entry.reason), entry.reason
+
+
+def test_pictures_beyond_the_limit_of_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 100)
+    picture = A.astype("u1")
+    np.testing.assert_array_equal(read(_png(tmp_path / "a.png")).frame(0), picture)
+    Pillow.fromarray(picture).save(tmp_path / "a.tif", compression="tiff_lzw")
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").frame(0), picture)
+    assert Pillow.MAX_IMAGE_PIXELS == 100  # it belongs to the whole process
+
+
+def test_a_png_of_too_many_pixels_names_its_size(tmp_path: Path) -> None:
+    head = b"IHDR" + struct.pack(">2I5B", 70_000, 60_000, 8, 0, 0, 0, 0)
+    raw = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    data = b"IDAT" + zlib.compress(bytes(1000))
+    raw += struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    (tmp_path / "a.png").write_bytes(raw)
+    assert "70000 x 60000 pixels" in _refusal(tmp_path / "a.png")
+
+
+@pytest.mark.slow
+def test_a_picture_of_200_million_pixels(tmp_path: Path) -> None:
+    large = np.zeros((14_200, 14_100), "u1")
+    large[-1, -1] = 7
+    Pillow.fromarray(large).save(tmp_path / "a.png", compress_level=1)
+    image = read(tmp_path / "a.png")
+    assert (image.data.shape, image.data[-1, -1]) == (large.shape, 7)
 
 
 def test_the_right_content_under_a_wrong_suffix_is_read(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from io_files import (
     ramp,
     write_createc,
     write_hyperspy_layout,
+    write_matrix,
     write_mrc,
     write_ndata,
     write_ser,
@@ -252,6 +253,19 @@ def test_gwyddion(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.frame(0), A)
     assert "Z (Forward)" in image.name
     assert image.pixel_size == pytest.approx(1.0)
+
+
+def test_matrix_shows_the_surface_whatever_the_scan_direction(tmp_path: Path) -> None:
+    pytest.importorskip("access2thematrix")
+    ways = ("forward/up", "backward/up", "forward/down", "backward/down")
+    traces = {way: A + shift for shift, way in enumerate(ways)}
+    path = write_matrix(tmp_path / "scan--1_1.Z_mtrx", traces, (12e-10, 10e-10))
+    assert [e.name for e in list_images(path)] == list(ways)
+    for way, surface in traces.items():
+        np.testing.assert_allclose(read(path, select=way).frame(0), surface)
+    image = read(path)
+    np.testing.assert_allclose(image.frame(0), A)
+    assert (image.pixel_size, image.modality) == (pytest.approx(1.0), "stm")
 
 
 def test_matrix_through_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,3 +554,21 @@ def test_mrc_types_agree_with_rosettasciio(order: str, kind: str, tmp_path: Path
         # It takes mode 0 as unsigned, which the standard of 2014 made signed.
         other = np.asarray(file_reader(str(path))[0]["data"]).astype(kind)
         np.testing.assert_array_equal(other, values)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["1/nm", "1 / nm", "nm^{-1}", "nm^-1", "nm⁻¹", "reciprocal nm", "1/(nm)", "Å^{-1}", "mrad"],
+)
+def test_diffraction_patterns_are_known_by_their_units(unit: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        write_hyperspy_layout(file, A, [0.05, 0.05], [unit, unit])
+    with pytest.raises(InputError, match="diffraction pattern"):
+        read(tmp_path / "a.hspy")
+
+
+@pytest.mark.parametrize("unit", ["nm", "[n_m]", " nm ", "nanometers", "{nm}", "Nanometres"])
+def test_lengths_in_other_spellings(unit: str, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.hspy", "w") as file:
+        write_hyperspy_layout(file, A, [0.01, 0.01], [unit, unit])
+    assert read(tmp_path / "a.hspy").pixel_size == pytest.approx(0.1)

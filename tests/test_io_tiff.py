@@ -197,3 +197,85 @@ def test_coloured(planar: bool, tmp_path: Path) -> None:
     photograph = rng.integers(0, 255, (64, 64, 3)).astype("u1")
     with pytest.raises(InputError, match="convert it to grey"):
         read(write("photograph.tif", photograph))
+
+
+DETECTORS = ("BF", "ABF", "HAADF", "DPC")
+
+
+def _write_channels(path: Path, kind: str, values: np.ndarray, axes: str, **options: Any) -> Path:
+    """An OME-TIFF or ImageJ file of one channel for each detector."""
+    if kind == "ome":
+        metadata: dict[str, Any] = {"axes": axes, "Channel": {"Name": list(DETECTORS)}}
+        metadata |= {"PhysicalSizeX": 0.02, "PhysicalSizeXUnit": "nm"}
+        metadata |= {"PhysicalSizeY": 0.02, "PhysicalSizeYUnit": "nm"}
+        tifffile.imwrite(path, values, ome=True, metadata=metadata, **options)
+    else:
+        labels = list(DETECTORS) * (values.shape[0] if axes[0] == "T" else 1)
+        metadata = {"axes": axes, "unit": "nm", "Labels": labels}
+        tifffile.imwrite(
+            path, values, imagej=True, resolution=(50, 50), metadata=metadata, **options
+        )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("ome", {}), ("ome", {"compression": "zlib"}), ("imagej", {})]
+)
+def test_channels_are_detectors_and_no_frames(
+    kind: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    values = np.stack([A + 1000 * i for i in range(4)])
+    path = _write_channels(tmp_path / "a.tif", kind, values, "CYX", **options)
+    entries = list_images(path)
+    assert [(e.name, e.shape, e.modality) for e in entries] == [
+        ("BF", A.shape, "bf"),
+        ("ABF", A.shape, "abf"),
+        ("HAADF", A.shape, "haadf"),
+        ("DPC", A.shape, "unknown"),
+    ]
+    best = read(path)
+    assert (best.n_frames, best.modality) == (1, "haadf")
+    assert "'HAADF' (number 2) was taken" in best.warnings[0]
+    assert best.pixel_size == pytest.approx(0.2)
+    for number, name in enumerate(DETECTORS):
+        np.testing.assert_array_equal(read(path, select=name).frame(0), values[number])
+        np.testing.assert_array_equal(read(path, select=number).frame(0), values[number])
+
+
+@pytest.mark.parametrize(
+    ("kind", "axes", "options"),
+    [
+        ("ome", "TCYX", {}),
+        ("ome", "CTYX", {}),
+        ("ome", "CTYX", {"compression": "zlib"}),
+        ("ome", "TCYX", {"compression": "zlib"}),
+        ("imagej", "TCYX", {}),
+    ],
+)
+def test_a_movie_for_each_channel(
+    kind: str, axes: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    values = np.stack([[A + 1000 * c + t for c in range(4)] for t in range(3)])
+    stored = np.swapaxes(values, 0, 1) if axes[0] == "C" else values
+    path = _write_channels(tmp_path / "a.tif", kind, stored, axes, **options)
+    for number, name in enumerate(DETECTORS):
+        movie = read(path, select=name)
+        np.testing.assert_array_equal(np.asarray(movie.data), values[:, number])
+    assert read(path).modality == "haadf"
+
+
+def test_channels_without_names(tmp_path: Path) -> None:
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.stack([A, A + 1]), imagej=True, metadata={"axes": "CYX"}
+    )
+    assert [e.name for e in list_images(tmp_path / "a.tif")] == ["channel 0", "channel 1"]
+    np.testing.assert_array_equal(read(tmp_path / "a.tif").frame(0), A)
+
+
+@pytest.mark.parametrize(("axes", "warned"), [("ZYX", True), ("TYX", False)])
+def test_slices_may_be_no_movie(axes: str, warned: bool, tmp_path: Path) -> None:
+    frames = np.stack([A, A + 1, A + 2])
+    tifffile.imwrite(tmp_path / "a.tif", frames, imagej=True, metadata={"axes": axes})
+    movie = read(tmp_path / "a.tif")
+    np.testing.assert_array_equal(np.asarray(movie.data), frames)
+    assert any("slices" in line for line in movie.warnings) == warned

@@ -18,6 +18,10 @@ SMALLEST_SIDE = 4
 MEAN_BELOW, REFUSE_ABOVE = 0.01, 0.20
 DIFFRACTION = "a diffraction pattern (reciprocal units); give the real-space image"
 PROFILE = "a profile or table"
+SURVEY = "give the image that was taken with it"
+SPECTRUM = f"a spectrum or a spectrum image; {SURVEY}"
+# Of detectors that saw the same field; atoms are sharpest where the contrast is incoherent.
+DETECTOR_PREFERENCE: dict[Modality, float] = {"haadf": 3, "adf": 2, "abf": 1, "bf": 0.5}
 
 
 @dataclass(frozen=True)
@@ -61,21 +65,25 @@ class Candidate:
 
 
 def why_no_image(candidate: Candidate) -> str:
-    """Return what the array is instead of an image of atoms; empty where it may be one."""
+    """Return what the array is instead of an image, and what to do; empty where it may be one."""
     shape, ndim = candidate.shape, len(candidate.shape)
     dtype = np.dtype(candidate.dtype)
     names = [axis.unit for axis in candidate.axes]
     checks = (
         (dtype.names is not None, "a table of records or coloured pixels; save plain grey values"),
         (dtype.kind == "c", "complex values; take the modulus first"),
-        (dtype.kind not in "buif", f"values of type {dtype.name}, not numbers"),
-        (0 in shape, "an empty array"),
-        (any(map(units.is_spectral, names)), "a spectrum or a spectrum image"),
-        (ndim < 2, "a spectrum or a profile" if ndim else "a single number"),
+        (dtype.kind not in "buif", f"values of type {dtype.name}, not numbers; save numbers"),
+        (0 in shape, f"an empty array of shape {shape}; save or export the image again"),
+        (any(map(units.is_spectral, names)), SPECTRUM),
+        (ndim < 2, f"{'a spectrum or a profile' if ndim else 'a single number'}; {SURVEY}"),
         (any(map(units.is_reciprocal, names[-2:])), DIFFRACTION),
-        (any(units.seconds(unit) for unit in names[-2:]), "a time trace"),
+        (any(units.seconds(unit) for unit in names[-2:]), f"a time trace; {SURVEY}"),
         (ndim > 3, f"{ndim}-D data; reduce it to (y, x) or (t, y, x) first"),
-        (min(shape[-2:], default=0) < SMALLEST_SIDE, f"{PROFILE} of shape {shape}"),
+        (
+            min(shape[-2:], default=0) < SMALLEST_SIDE,
+            f"{PROFILE} of shape {shape}; give an image of {SMALLEST_SIDE} x {SMALLEST_SIDE} "
+            "pixels or more",
+        ),
     )
     return candidate.reason or next((text for wrong, text in checks if wrong), "")
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from atomscope.errors import InputError
-from atomscope.io.candidate import Axis, Candidate, modality_of
-from atomscope.io.extras import need
+from atomscope.io.candidate import SPECTRUM, SURVEY, Axis, Candidate, modality_of
+from atomscope.io.extras import need, whole
 from atomscope.io.numpy_files import nion_candidate
 
 _NSID_IMAGES = {"IMAGE", "IMAGE_STACK"}
@@ -26,7 +26,8 @@ def _open(path: Path) -> Any:
 
     with contextlib.suppress(ImportError):
         importlib.import_module("hdf5plugin")
-    return h5py.File(path, "r")
+    with whole(path.name, "HDF5"):
+        return h5py.File(path, "r")
 
 
 def read_hdf5(path: Path, inside: str = "") -> list[Candidate]:
@@ -38,7 +39,8 @@ def read_hdf5(path: Path, inside: str = "") -> list[Candidate]:
     if node is None:
         listed = ", ".join(d.name for d in _datasets(file)) or "no datasets"
         raise InputError(
-            f"{path.name}: there is no {inside!r} inside; expected one of: {listed[:300]}."
+            f"{path.name}: there is no {inside!r} inside; expected one of: {listed[:300]}. "
+            "Name one of these."
         )
     datasets = [node] if isinstance(node, h5py.Dataset) else list(_datasets(node))
     scales = {d.name for d in datasets if d.attrs.get("CLASS") == b"DIMENSION_SCALE"}
@@ -89,7 +91,9 @@ def _dataset(dataset: Any) -> Candidate:
         return nion_candidate(name, dataset.shape, dataset.dtype, load, json.loads(properties))
     kind = _text(dataset.attrs.get("data_type"))
     nsid = "main_data_name" in dataset.attrs or "pyNSID_version" in dataset.attrs
-    reason = f"NSID data of type {kind}" if nsid and kind not in {*_NSID_IMAGES, ""} else ""
+    reason = (
+        f"NSID data of type {kind}; {SURVEY}" if nsid and kind not in {*_NSID_IMAGES, ""} else ""
+    )
     return Candidate(
         name,
         dataset.shape or (),
@@ -136,10 +140,10 @@ def _experiment(name: str, group: Any) -> Candidate:
     general, signal = (_attributes(group, f"metadata/{part}") for part in ("General", "Signal"))
     title = _text(general.get("title")) or name.strip("_")
     kind = _text(signal.get("signal_type"))
-    reason = f"a signal of type {kind}" if kind and "image" not in kind.casefold() else ""
+    reason = f"a signal of type {kind}; {SURVEY}" if kind and "image" not in kind.casefold() else ""
     signal_axes = [a for a in raw if a.get("navigate") is not None and not a["navigate"]]
     if len(signal_axes) == 1:
-        reason = "a spectrum or a spectrum image"
+        reason = SPECTRUM
     return Candidate(
         title,
         tuple(data.shape),

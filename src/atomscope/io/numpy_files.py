@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from atomscope.errors import InputError
-from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.io.candidate import SPECTRUM, SURVEY, Axis, Candidate, modality_of
 
 
 def read_npy(path: Path) -> list[Candidate]:
@@ -62,9 +62,9 @@ def nion_candidate(
     channel = _look_up(properties, "channel_name", "hardware_source_name")
     reason = ""
     if _look_up(properties, "datum_dimension_count") == 1:
-        reason = "a spectrum or a spectrum image"
+        reason = SPECTRUM
     elif _look_up(properties, "collection_dimension_count"):
-        reason = "a collection of patterns (4D-STEM), not an image"
+        reason = f"a collection of patterns (4D-STEM); {SURVEY}"
     return Candidate(
         str(title),
         shape,

@@ -6,6 +6,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,49 @@ from numpy.typing import NDArray
 from atomscope.errors import InputError
 from atomscope.io.candidate import Candidate
 from atomscope.io.colour import grey, is_colour, judge
-from atomscope.io.extras import need
+from atomscope.io.extras import need, whole
 from atomscope.io.frames import Frames
+
+_MOST_PIXELS = 1 << 31
+_ONE_LIMIT = threading.RLock()
 
 
 def read_picture(path: Path) -> list[Candidate]:
-    """Describe a picture."""
+    """Describe a picture; it is decoded when asked for."""
     import imageio.v3 as iio
 
-    picture = np.asarray(iio.imread(path, plugin="pillow"))
-    return [Candidate(path.stem, picture.shape, picture.dtype, lambda: picture)]
+    kind = path.suffix[1:].casefold() or "picture"
+    with whole(path.name, kind), any_size():
+        known = iio.improps(path, plugin="pillow")
+    height, width = known.shape[:2]
+    if height * width > _MOST_PIXELS:
+        raise InputError(
+            f"{path.name}: {width} x {height} pixels; expected at most 2^31 in a picture. "
+            "Save it as TIFF or npy, or in parts."
+        )
+
+    def load() -> NDArray[Any]:
+        with whole(path.name, kind), any_size():
+            return np.asarray(iio.imread(path, plugin="pillow", writeable_output=False))
+
+    return [Candidate(path.stem, known.shape, known.dtype, load)]
+
+
+@contextmanager
+def any_size() -> Iterator[None]:
+    """Lift Pillow's limit of 179 million pixels, which belongs to the whole process, for a while.
+
+    It guards servers against small files that unpack to much; detectors have that many pixels.
+    """
+    from PIL import Image
+
+    with _ONE_LIMIT:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 def read_movie(path: Path) -> list[Candidate]:
@@ -33,10 +67,11 @@ def read_movie(path: Path) -> list[Candidate]:
     The clock of a video is that of its playback, so no frame times are given.
     """
     decoder = _Decoder(path)
-    count = decoder.count()
-    if count < 1:
+    with whole(path.name, path.suffix[1:].casefold() or "video"):
+        count = decoder.count()
+        first = decoder(0) if count else None
+    if first is None:
         raise InputError(f"{path.name}: a video without frames; expected a movie. Export it again.")
-    first = decoder(0)
     colour = is_colour(first.shape, first.dtype)
     reason, lines = judge(first) if colour else ("", ())
     sample = grey(first) if colour else first

@@ -87,7 +87,7 @@ def _objects(raw: bytes, offset: int, count: int) -> dict[int, int]:
     """Return the place of each object in a list of (number, place, size)."""
     if count > _MOST_OBJECTS:
         raise InputError(
-            f"a list of {count} objects; expected an RHK SM4 file. The file is damaged."
+            f"a list of {count} objects; expected an RHK SM4 file. It is damaged: copy it again."
         )
     entries = [struct.unpack_from("<3I", raw, offset + 12 * i) for i in range(count)]
     return {number: place for number, place, _ in reversed(entries)}

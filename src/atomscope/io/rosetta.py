@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from atomscope.errors import InputError, MissingExtraError
-from atomscope.io.candidate import DIFFRACTION, Axis, Candidate, modality_of
+from atomscope.io.candidate import (
+    DETECTOR_PREFERENCE,
+    DIFFRACTION,
+    SPECTRUM,
+    SURVEY,
+    Axis,
+    Candidate,
+    modality_of,
+)
 from atomscope.types import Modality
 
 OTHER_SUFFIXES = (
@@ -54,11 +62,16 @@ def read_rosetta(path: Path, kind: str = "") -> list[Candidate]:
                 f"{path.name}: reading it needs the package {error.name}, which is not installed. "
                 "Run: pip install 'atomscope[io]'"
             ) from error
+        except MemoryError:
+            raise
         except Exception as error:  # any plugin may raise anything on foreign bytes
             failure = failure or error
             continue
         return [_signal(path, signal) for signal in signals]
-    raise failure or InputError(f"{path.name}: no reader of RosettaSciIO takes it. Export a TIFF.")
+    raise InputError(
+        f"{path.name}: damaged, cut short or of an unknown variant; expected a whole file of type "
+        f"{suffix}. Copy it again, or export it as TIFF."
+    ) from failure
 
 
 def _signal(path: Path, signal: Mapping[str, Any]) -> Candidate:
@@ -73,14 +86,10 @@ def _signal(path: Path, signal: Mapping[str, Any]) -> Candidate:
         load=lambda: data,
         axes=axes if len(axes) == data.ndim else (),
         modality=modality,
-        preference=_PREFERENCE.get(modality, 0.0),
+        preference=DETECTOR_PREFERENCE.get(modality, 0.0),
         reason=_reason(metadata, signal["axes"]),
         metadata=metadata,
     )
-
-
-# Velox saves all detectors; atoms are sharpest where the contrast is incoherent.
-_PREFERENCE: dict[Modality, float] = {"haadf": 3, "adf": 2, "abf": 1, "bf": 0.5}
 
 
 def _axis(axis: Mapping[str, Any]) -> Axis:
@@ -96,9 +105,9 @@ def _reason(metadata: Mapping[str, Any], axes: list[Mapping[str, Any]]) -> str:
     if "diffraction" in kind:
         return DIFFRACTION
     if kind.startswith(("EELS", "EDS", "CL", "Luminescence")):
-        return f"a spectrum or a spectrum image ({kind})"
+        return f"a spectrum or a spectrum image ({kind}); {SURVEY}"
     signal_axes = [axis for axis in axes if axis.get("navigate") is False]
-    return "a spectrum or a spectrum image" if len(signal_axes) == 1 else ""
+    return SPECTRUM if len(signal_axes) == 1 else ""
 
 
 def _modality(title: str, metadata: Mapping[str, Any]) -> Modality:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.errors import InputError
-from atomscope.io.candidate import Axis, Candidate
+from atomscope.io.candidate import SURVEY, Axis, Candidate
 from atomscope.io.frames import Frames
 
 _IMAGES = 0x4122
@@ -96,7 +96,7 @@ def _series(
     if len(places) == 1:
         return Candidate(path.stem, frame_shape, dtype, partial(frame, 0), axes)
     shape = (len(places), *frame_shape)
-    reason = "a map of images (4-D data)" if dimensions > 1 else ""
+    reason = f"a map of images (4-D data); {SURVEY}" if dimensions > 1 else ""
     load = partial(Frames, shape, dtype, frame)
     frame(len(places) - 1)  # a file cut short shows here
     return Candidate(path.stem, shape, dtype, load, (Axis(), *axes), reason=reason)

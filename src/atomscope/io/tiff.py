@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import weakref
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,18 @@ from numpy.typing import NDArray
 
 from atomscope.errors import MissingExtraError
 from atomscope.io import units
-from atomscope.io.candidate import Axis, Candidate, modality_of
+from atomscope.io.candidate import DETECTOR_PREFERENCE, Axis, Candidate, modality_of
 from atomscope.io.colour import is_colour
 from atomscope.io.frames import Frames
+from atomscope.io.pictures import any_size
 
 # Plain resolution tags speak of printing unless the pixels are this small (Å).
 _PRINT_ABOVE = 100.0
 _PRINT_UNITS = ("in", "inch", "cm")
+_SLICES = (
+    "The frames are slices (axis Z) and are read as a movie; if they are depths or foci of one "
+    "place, events between them mean nothing: take one with frames (A:B)."
+)
 _DM_UNIT, _DM_SCALE = (65004, 65003), (65010, 65009)  # y, x as Gatan writes them
 
 
@@ -40,10 +47,60 @@ def read_tiff(path: Path) -> list[Candidate]:
     with tifffile.TiffFile(path) as file:
         calibration = _calibration(file)
         text = str(file.pages.first.description)[:200] if len(file.pages) else ""
-        return [
-            _series(path, number, series, calibration, text)
-            for number, series in enumerate(file.series)
-        ]
+        found: list[Candidate] = []
+        for number, series in enumerate(file.series):
+            if "C" in series.axes and not series.axes.endswith("S"):
+                labels = _channel_names(file, number)
+                found += _channels(path, number, series, calibration, labels)
+            else:
+                found.append(_series(path, number, series, calibration, text))
+        return found
+
+
+def _channels(
+    path: Path, number: int, series: Any, calibration: _Calibration, labels: list[str]
+) -> list[Candidate]:
+    """Describe each channel: detectors that saw the same field at once are no frames of a movie."""
+    place = series.axes.index("C")
+    lengths = [int(n) for n in series.shape]
+    count, axes = lengths.pop(place), series.axes.replace("C", "")
+    shape, dtype = tuple(lengths), series.dtype
+    stack = _stack(path, number, shape, axes, dtype, calibration)
+    found = []
+    for index in range(count):
+        label = (labels[index] if index < len(labels) else "") or f"channel {index}"
+        modality = modality_of(label)
+        found.append(
+            replace(
+                stack,
+                name=label,
+                load=partial(_planes, path, number, shape, dtype, (place, index)),
+                modality=modality,
+                preference=DETECTOR_PREFERENCE.get(modality, 0.0),
+                metadata={"title": label},
+            )
+        )
+    return found
+
+
+def _stack(
+    path: Path,
+    number: int,
+    shape: tuple[int, ...],
+    axes: str,
+    dtype: Any,
+    calibration: _Calibration,
+) -> Candidate:
+    """Describe an image or a stack of grey planes."""
+    first = (calibration.interval if axes[0] in "TIQ" else Axis(),) if len(shape) == 3 else ()
+    return Candidate(
+        "",
+        shape,
+        dtype,
+        partial(_planes, path, number, shape, dtype),
+        axes=(*first, *calibration.axes) if len(shape) in (2, 3) else (),
+        warnings=(_SLICES,) if first and axes[0] == "Z" else (),
+    )
 
 
 def _series(
@@ -51,9 +108,8 @@ def _series(
 ) -> Candidate:
     shape, dtype = tuple(int(n) for n in series.shape), series.dtype
     name = str(series.name or "") or f"series {number}"
-    known = Candidate(
-        name, shape, dtype, lambda: None, modality=modality_of(name, text), metadata={"title": name}
-    )
+    stack = _stack(path, number, shape, series.axes, dtype, calibration)
+    known = replace(stack, name=name, modality=modality_of(name, text), metadata={"title": name})
     spatial = calibration.axes
     if len(shape) == 3 and series.axes.startswith("S"):
         if not is_colour((*shape[1:], shape[0]), dtype):
@@ -71,13 +127,7 @@ def _series(
     if series.axes.endswith("S"):
         reason = "" if len(shape) == 3 else "a stack of coloured pictures; convert it to grey first"
         return replace(known, axes=spatial, reason=reason, load=lambda: _values(path, number))
-    if len(shape) == 3:
-        first = calibration.interval if series.axes[0] in "TIQ" else Axis()
-        return replace(
-            known, axes=(first, *spatial), load=lambda: _movie(path, number, shape, dtype)
-        )
-    axes = spatial if len(shape) == 2 else ()
-    return replace(known, axes=axes, load=lambda: _mapped(path, number, dtype))
+    return known
 
 
 def _mapped(path: Path, number: int, dtype: Any) -> NDArray[Any]:
@@ -90,21 +140,50 @@ def _mapped(path: Path, number: int, dtype: Any) -> NDArray[Any]:
     return _values(path, number).astype(dtype, copy=False)
 
 
-def _movie(path: Path, number: int, shape: tuple[int, ...], dtype: Any) -> Any:
+def _planes(
+    path: Path,
+    number: int,
+    shape: tuple[int, ...],
+    dtype: Any,
+    channel: tuple[int, int] | None = None,
+) -> Any:
+    """Return a series, or one channel (its axis, its number): mapped, else page by page."""
     import tifffile
 
     with contextlib.suppress(ValueError):
-        return tifffile.memmap(path, series=number, mode="r")
+        return _of_channel(tifffile.memmap(path, series=number, mode="r"), channel)
+    if len(shape) > 3 or (len(shape) == 2 and channel is None):
+        return _values(path, number).astype(dtype, copy=False)
     file = tifffile.TiffFile(path)
-    pages = file.series[number].pages
+    pages, stacked = file.series[number].pages, file.series[number].shape[:-2]
+    numbers = _of_channel(np.arange(math.prod(stacked)).reshape(stacked), channel)
 
-    def frame(index: int) -> NDArray[Any]:
-        return _decoded(path, pages[index], pages[index]).astype(dtype, copy=False)
+    def frame(index: int | tuple[()]) -> NDArray[Any]:
+        page = pages[int(numbers[index])]
+        return _decoded(path, page, page).astype(dtype, copy=False)
 
+    if len(shape) == 2:
+        with file:
+            return frame(())
     movie = Frames(shape, dtype, frame)
     weakref.finalize(movie, file.close)
     movie[-1]  # a truncated file shows here
     return movie
+
+
+def _of_channel(values: Any, channel: tuple[int, int] | None) -> Any:
+    """Return the part of one channel, given as its axis and number, as a view."""
+    return values if channel is None else np.moveaxis(values, channel[0], 0)[channel[1]]
+
+
+def _channel_names(file: Any, number: int) -> list[str]:
+    """Return the names of the channels of a series, as far as OME-XML or ImageJ tells them."""
+    if file.is_ome:
+        images = [e for e in ET.fromstring(file.ome_metadata).iter() if e.tag.endswith("}Image")]
+        channels = [e for e in images[number].iter() if e.tag.endswith("}Channel")]
+        return [str(e.get("Name") or "") for e in channels]
+    # ImageJ names planes, channels first.
+    return [str(label) for label in (file.imagej_metadata or {}).get("Labels", ())]
 
 
 def _values(path: Path, number: int) -> NDArray[Any]:
@@ -125,7 +204,7 @@ def _decoded(path: Path, part: Any, page: Any) -> NDArray[Any]:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with any_size(), Image.open(path) as picture:
             picture.seek(page.index)
             return np.asarray(picture)
     except (OSError, UnidentifiedImageError) as error:

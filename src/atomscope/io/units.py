@@ -32,14 +32,20 @@ _SECONDS: dict[str, float] = {
     "us": 1e-6,
 }
 _RECIPROCAL_UNITS = {"mrad", "rad", "mradian", "radian", "°", "deg", "degree"}
+_RECIPROCAL_STARTS = ("1/", "reciprocal", "inverse")
+_DROPPED = str.maketrans("", "", "[](){}^$_")
 _SPECTRAL_UNITS = {"ev", "kev", "mev", "v", "mv", "hz", "khz", "mhz"}
 
 
 def plain(unit: object) -> str:
-    """Return a unit in one spelling: one code point for Å and µ, small letters, no plural."""
+    """Return a unit in one spelling: one code point for Å and µ, small letters, no plural.
+
+    Blanks, braces and signs of typesetting are dropped: '1 / nm' is 1/nm, 'nm^{-1}' is nm-1.
+    """
     text = unit.decode("utf-8", "replace") if isinstance(unit, bytes) else str(unit or "")
     # NFKC joins the two signs for Å and for µ; NCEM files write [n_m].
-    text = unicodedata.normalize("NFKC", text).casefold().strip().strip("[]").replace("_", "")
+    text = unicodedata.normalize("NFKC", text).casefold()
+    text = "".join(text.translate(_DROPPED).split())
     text = text.replace("−", "-").replace("metre", "meter").replace("ångström", "angstrom")
     return text[:-1] if len(text) > 3 and text.endswith("s") else text
 
@@ -55,9 +61,9 @@ def seconds(unit: object) -> float | None:
 
 
 def is_reciprocal(unit: object) -> bool:
-    """Tell whether a unit belongs to a diffraction pattern: 1/nm, 1/Å, mrad."""
+    """Tell whether a unit belongs to a diffraction pattern: 1/nm, nm^-1, reciprocal Å, mrad."""
     text = plain(unit)
-    return text in _RECIPROCAL_UNITS or text.startswith("1/") or text.endswith("-1")
+    return text in _RECIPROCAL_UNITS or text.startswith(_RECIPROCAL_STARTS) or text.endswith("-1")
 
 
 def is_spectral(unit: object) -> bool:
