@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -94,7 +95,62 @@ def test_frames_are_cut_lazily():
     movie = Movie()
     result = atomscope.analyze(Image(movie), frames=(5, 8))
     assert sorted(set(movie.asked)) == [5, 6, 7]
-    assert set(result.atoms["frame"]) == {0, 1, 2}
+    assert set(result.atoms["frame"]) == {5, 6, 7}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    from atomscope.simulate.samples import graphene_si
+
+    return graphene_si()[0]
+
+
+def _named(result):
+    tables = {"atoms": result.atoms, "defects": result.defects, "tracks": result.tracks}
+    return tables | {"events": result.events}
+
+
+def test_frames_keep_their_numbers(sample, tmp_path):
+    import ase.io
+
+    movie = Image(sample, pixel_size=0.11, times=tuple(0.5 * i for i in range(12)))
+    alone = replace(movie, data=sample[3:9], times=movie.times[3:9])
+    whole = atomscope.analyze(movie, elements="C,Si", frames=(3, 9))
+    part = atomscope.analyze(alone, elements="C,Si")
+    for name, table in _named(part).items():
+        moved = table.assign(frame=table["frame"] + 3)
+        if "frames" in table:
+            words = [" ".join(str(int(n) + 3) for n in row.split()) for row in table["frames"]]
+            moved = moved.assign(frames=np.array(words, dtype=object))
+        pd.testing.assert_frame_equal(_named(whole)[name], moved, obj=name)
+    assert min(len(part.tracks), len(part.events)) > 0
+    out = whole.save(tmp_path)
+    cells = ase.io.read(out / "structures.extxyz", ":")
+    assert [cell.info["frame"] for cell in cells] == [3, 4, 5, 6, 7, 8]
+    assert json.loads((out / "run.json").read_text())["input"]["frames"] == [3, 8]
+    page = (out / "report.html").read_text()
+    assert '"frames",[3,4,5,6,7,8]' in page.replace(" ", "")
+    assert "6 frames, 3 to 8" in page
+    assert atomscope.analyze(whole.image, frames=(6, 7)).atoms["frame"].unique().tolist() == [6]
+
+
+def test_a_part_of_a_movie_goes_through_all_stages(sample):
+    movie = Image(sample, pixel_size=0.11, times=tuple(0.5 * i for i in range(12)))
+    result = atomscope.analyze(movie, recipe="graphene-chain", frames=(9, 12))
+    assert set(result.steps["frame"]) == {9, 10, 11}
+    numbers = result.measures["numbers"].dropna(subset="time")
+    assert set(numbers["frame"]) == {9, 10, 11}
+    np.testing.assert_allclose(numbers["time"], 0.5 * numbers["frame"])
+
+
+def test_run_card_says_what_was_asked_for(tmp_path):
+    frame, _ = lattice_frame(size=96)
+    np.savez(tmp_path / "a.npz", one=frame, two=frame[::-1])
+    arguments = ["analyze", str(tmp_path / "a.npz"), "--select", "two", "--pixel-size", "0.12"]
+    assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["input"]
+    expected = {"frames": [0, 0], "select": "two", "pixel_size_given": 0.12, "material": None}
+    assert {name: told[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize("factor", [0.1, 10.0])

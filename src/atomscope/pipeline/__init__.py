@@ -66,7 +66,8 @@ def analyze(
             recipe's; without any, species stay empty.
         recipe: A recipe, the name of a built-in one, or a YAML file.
         select: Image of a file that holds several.
-        frames: First and last-but-one frame of a movie, either may be None.
+        frames: First frame of a movie and the one after the last, either may be None; frames keep
+            the numbers that they have in the movie.
         model: Detector in place of the recipe's.
         contrast: 'auto', 'bright' or 'dark', in place of the recipe's.
         rules: Rule book or YAML file that names defects, in place of the recipe's; the host is
@@ -117,7 +118,8 @@ def analyze(
     quality, judged = judge(image, atoms, view)
     lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
     lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
-    card = run_card(source, image, plan, detector, view) | {
+    asked = {"select": select, "pixel_size_given": pixel_size, "material": material}
+    card = run_card(source, image, plan, detector, view, asked) | {
         "zoo": chemistry.zoo,
         "species": chemistry.species,
         "defects": chemistry.named | evidence,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,14 @@ if TYPE_CHECKING:
 
 
 def run_card(
-    source: Any, image: Image, plan: Recipe, detector: Model, view: View
+    source: Any,
+    image: Image,
+    plan: Recipe,
+    detector: Model,
+    view: View,
+    asked: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the part of the card that is known before the first frame."""
+    """Return what the card says of input, model and recipe; `asked` is what the user gave."""
     from atomscope.io import input_hash
 
     path = source if isinstance(source, str | Path) else None
@@ -30,9 +36,11 @@ def run_card(
             "name": image.name,
             "sha256": input_hash(str(path).rpartition("::")[0] or path) if path else None,
             "shape": list(image.data.shape),
+            "frames": [image.numbers[0], image.numbers[-1]],
             "dtype": str(image.data.dtype),
             "pixel_size_angstrom": image.pixel_size,
             "modality": image.modality,
+            **asked,
         },
         "model": {
             "name": detector.card.name,

@@ -53,12 +53,12 @@ class Result:
         """One line for each thing that a user should know."""
         return tuple(self.card["warnings"])
 
-    def cell(self, defect: int, *, frame: int = 0, repeat: int = 6) -> Atoms:
+    def cell(self, defect: int, *, frame: int | None = None, repeat: int = 6) -> Atoms:
         """Cut a defect out as a periodic cell for a calculator; see `rules.cell.defect_cell`.
 
         Args:
             defect: Its number in `defects`.
-            frame: Of the movie.
+            frame: Of the movie; by default the first.
             repeat: Edge of the box in primitive cells.
 
         Raises:
@@ -67,6 +67,7 @@ class Result:
         from atomscope.rules.cell import defect_cell
         from atomscope.species import fit_lattices
 
+        frame = self.image.first_frame if frame is None else frame
         rows = self.defects[(self.defects["frame"] == frame) & (self.defects["defect"] == defect)]
         if len(rows) == 0:
             raise UsageError(f"frame {frame} has no defect {defect}; see the table `defects`.")
@@ -107,18 +108,19 @@ class Result:
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
-        count = self.image.n_frames
-        write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
+        number, count = self.image.first_frame, self.image.n_frames
+        path = out / "structures.extxyz"
+        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=number)
         curve = self.card["model"]["reliability"]
-        first = of_frame(self.atoms, 0)
+        first = of_frame(self.atoms, number)
         host = self.card["defects"].get("host")
         overlay(
-            view_of(self.image, 0),
+            view_of(self.image, number),
             first,
             out / "overlay.png",
             pixel_size=pixel_size,
             net=network(first, host=host, shape=shape, pixel_size=pixel_size),
-            defects=self.defects[self.defects["frame"] == 0],
+            defects=of_frame(self.defects, number),
         )
         write_report(
             out / "report.html",

@@ -85,7 +85,8 @@ def write_report(
         for table, columns in ((defects, DEFECTS), (tracks, TRACKS), (events, EVENTS))
     )
     fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
-    pictures = embed(image, pick_frames(image.n_frames, fitting))
+    picked = pick_frames(image.n_frames, fitting)
+    pictures = embed(image, tuple(image.numbers[i] for i in picked))
     drawn = choose_atoms(atoms, pictures.frames)
     every = classify_colours(atoms)
     classes = replace(every, index=every.index[drawn.table.index])
@@ -94,7 +95,7 @@ def write_report(
     host, shown = host_of(details), pictures.frames
     layers = add_layers(models["viewer"], image, atoms, drawn, shown, defects, host)
     figures, mark = _charts(image, atoms, every, quality, reliability)
-    life = timeline(tracks, events, atoms, defects, image.n_frames)
+    life = timeline(tracks, events, atoms, defects, image.numbers)
     if life is not None:
         figures["timeline"] = life.chart
     words = {
@@ -180,7 +181,7 @@ def _charts(
     reliability: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], Any]:
     """Return the charts that have something to show, and the mark of the shown frame."""
-    frames, mark = charts.frames_chart(atoms, image.n_frames)
+    frames, mark = charts.frames_chart(atoms, image.numbers)
     found = {
         "frames": frames,
         "spacings": charts.spacing_chart(quality),
@@ -197,8 +198,8 @@ def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) 
         "height": height,
         "pixel_size": image.pixel_size,
         "frames": list(pictures.frames),
-        "n_frames": image.n_frames,
-        "times": None if image.times is None else [image.times[i] for i in pictures.frames],
+        "span": [image.numbers[0], image.numbers[-1]],
+        "times": _times(image, pictures),
         "starts": drawn.starts,
         "most": MAX_ATOMS,
         "counts": drawn.counts,
@@ -206,6 +207,12 @@ def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) 
         "colours": list(classes.colours),
         "words": word_names(drawn.table),
     }
+
+
+def _times(image: Image, pictures: Pictures) -> list[float] | None:
+    if image.times is None:
+        return None
+    return [image.times[number - image.first_frame] for number in pictures.frames]
 
 
 def _legend(classes: Classes) -> list[tuple[int, str, str]]:
