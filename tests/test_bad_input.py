@@ -248,6 +248,25 @@ def test_bad_inputs_among_good_ones(
     assert run(["analyze", *map(str, bad), "-o", str(tmp_path / "bad")]) == 3
 
 
+def test_what_nobody_foresaw_stops_no_other_input(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hash_of(path: Path) -> str:
+        if "odd" in str(path):
+            raise ZeroDivisionError("by\nzero")
+        return "sha256:0"
+
+    monkeypatch.setattr("atomscope.io.input_hash", hash_of)
+    odd = _npy(tmp_path / "odd", COUNTS)
+    line = _told(capsys, 4, odd, good, "-o", tmp_path / "out")
+    assert "ZeroDivisionError: by zero" in line
+    assert _names(tmp_path / "out" / "good") == FILES
+    assert "ATOMSCOPE_TRACEBACK=1" in _told(capsys, 1, odd, "-o", tmp_path / "alone")
+    monkeypatch.setenv("ATOMSCOPE_TRACEBACK", "1")
+    assert run(["analyze", str(odd), "-o", str(tmp_path / "alone")]) == 1
+    assert "in hash_of" in capsys.readouterr().err
+
+
 def _xy(atoms: pd.DataFrame) -> np.ndarray[Any, Any]:
     return atoms[["x_px", "y_px"]].to_numpy()
 

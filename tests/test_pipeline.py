@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -151,6 +153,55 @@ def test_run_card_says_what_was_asked_for(tmp_path):
     told = json.loads((tmp_path / "out" / "run.json").read_text())["input"]
     expected = {"frames": [0, 0], "select": "two", "pixel_size_given": 0.12, "material": None}
     assert {name: told[name] for name in expected} == expected
+
+
+def test_nothing_of_an_earlier_run_is_left(sample, tmp_path):
+    frame, _ = lattice_frame(size=96)
+    np.save(tmp_path / "a.npy", frame)
+    out, own = tmp_path / "out", {"notes.txt", "measures-mine.csv", "discoveries"}
+    plan = recipes.load("graphene-chain")
+    atomscope.analyze(sample, recipe=plan, pixel_size=0.11, frames=(0, 2)).save(out)
+    (out / "discoveries").mkdir(exist_ok=True)
+    for name in ("discoveries/00.extxyz", "discoveries/mine.extxyz", *own - {"discoveries"}):
+        (out / name).write_text("x")
+    assert {"tracks.csv", "steps.csv", "measures.csv", "measures-lines.csv"} <= _names(out)
+    assert run(["analyze", str(tmp_path / "a.npy"), "-o", str(out)]) == 0
+    assert _names(out) == FILES | own
+    assert _names(out / "discoveries") == {"mine.extxyz"}
+
+
+def test_a_run_that_was_stopped_does_not_look_finished(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "a.npy", lattice_frame(size=96)[0])
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    assert run(arguments) == 0
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("atomscope.pipeline.judge", stopped)
+    assert run(arguments) == 130
+    assert _names(tmp_path / "out") == {"atoms.csv"}
+    line = capsys.readouterr().err
+    assert line.startswith("atomscope: stopped")
+    assert line.count("\n") == 1
+
+
+def test_an_interrupt_ends_in_one_line(tmp_path):
+    np.save(tmp_path / "a.npy", np.stack([lattice_frame(size=96)[0]] * 100))
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    code = f"from atomscope.apps.cli import main; main({arguments!r})"
+    program = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out").exists():  # made after all imports, before any work
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    told = program.communicate(timeout=60)[1]
+    assert program.returncode == 130, told
+    assert told.startswith("atomscope: stopped; ")
+    assert told.count("\n") == 1
+
+
+def _names(folder):
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("factor", [0.1, 10.0])

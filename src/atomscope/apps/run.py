@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomscope.apps.faults import interrupted, unforeseen
 from atomscope.apps.imports import import_all
 from atomscope.apps.progress import progress_bar
 from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
@@ -49,7 +50,8 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     """Analyse all inputs; one that fails does not stop the others.
 
     Returns:
-        0 when all are done; 4 when some failed; the error's own code when all did.
+        0 when all are done; 4 when some failed; the error's own code when all did, 1 where it
+        was not foreseen.
 
     Raises:
         UsageError: Nothing was given, an option is malformed, there is no such recipe or
@@ -75,8 +77,12 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
             codes.append(0)
         except AtomscopeError as error:
             codes.append(error.exit_code)
-            summaries.append({"input": str(path), "error": str(error)})
-            print(f"atomscope: {error}", file=sys.stderr)
+            summaries.append(_failed(path, str(error)))
+        except Exception as error:
+            if interrupted(error):
+                raise
+            codes.append(1)
+            summaries.append(_failed(path, unforeseen(path, error)))
     if made and not any(options.out.iterdir()):
         options.out.rmdir()
     if options.json:
@@ -84,6 +90,12 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     if all(code == 0 for code in codes):
         return 0
     return 4 if 0 in codes else max(codes)
+
+
+def _failed(path: Path, line: str) -> dict[str, Any]:
+    """Say why an input failed, and return its summary."""
+    print(f"atomscope: {line}", file=sys.stderr)
+    return {"input": str(path), "error": line}
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
@@ -119,8 +131,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
 
 
 def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Result:
-    from atomscope.io.write import write_table
     from atomscope.pipeline import analyze
+    from atomscope.pipeline.outputs import begin
 
     try:
         with progress_bar(path.name) as progress:
@@ -134,7 +146,7 @@ def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Resul
                 jobs=options.jobs,
                 progress=progress,
                 # The first result: statistics, pictures and the report take as long again.
-                complete=lambda atoms: write_table(atoms, folder / "atoms.csv"),
+                complete=lambda atoms: begin(folder, atoms),
             )
     except OSError as error:
         raise InputError(

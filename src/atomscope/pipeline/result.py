@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope.errors import UsageError
 from atomscope.pipeline.discovered import write_found
+from atomscope.pipeline.outputs import begin
 from atomscope.pipeline.statistics import file_of
 from atomscope.types import Image
 
@@ -86,7 +87,8 @@ class Result:
 
         With defects.csv, of a task chain steps.csv, of statistics measures.csv and others, of what
         was discovered discoveries.csv and cells, and of a movie tracks.csv and events.csv. Every
-        file is written whole or not at all; atoms.csv comes first, run.json last.
+        file is written whole or not at all; atoms.csv comes first, run.json last. What an earlier
+        run left in the folder is removed before (see `pipeline.outputs`).
         """
         from atomscope.columns import of_frame
         from atomscope.io.write import write_extxyz, write_json, write_table
@@ -95,7 +97,7 @@ class Result:
 
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_table(self.atoms, out / "atoms.csv")
+        begin(out, self.atoms)
         write_table(self.defects, out / "defects.csv")
         if len(self.steps):
             write_table(self.steps, out / "steps.csv")
