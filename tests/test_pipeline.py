@@ -70,6 +70,28 @@ def test_run_card_says_what_was_done(tmp_path):
     assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
 
 
+def test_run_card_names_every_network_and_seed(sample):
+    from atomscope.classify.embedding import embedder
+    from atomscope.models.store import load
+
+    plain = atomscope.analyze(lattice_frame(size=96)[0], recipe=_without("discover")).card
+    assert [model["use"] for model in plain["models"]] == ["detect"]
+    assert plain["seeds"] == {}
+    chain = {"recipe": "graphene-chain", "pixel_size": 0.11, "frames": (0, 2)}
+    card = atomscope.analyze(sample, **chain).card
+    used = {model["use"]: model for model in card["models"]}
+    assert used["detect"]["sha256"] == card["model"]["sha256"] == load("universal").sha256
+    assert used["label"]["sha256"] == load(card["zoo"]["model"]).sha256
+    assert used["structures"]["sha256"] == embedder().sha256
+    assert all(model["version"] for model in card["models"])
+    assert ("discover" in used) == ("discover" in card["seeds"]) == ("discoveries" in card)
+    assert {"ase", "h5py", "rosettasciio", "tifffile"} <= set(card["versions"])
+
+
+def _without(*stages):
+    return recipes.load("columns").without(*stages)
+
+
 def test_table_has_the_declared_columns_and_order():
     frame, _ = lattice_frame(size=128)
     result = atomscope.analyze(frame)

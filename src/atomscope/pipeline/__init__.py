@@ -10,7 +10,7 @@ from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
 from atomscope.models.store import Model, load
-from atomscope.pipeline.card import judge, run_card, versions
+from atomscope.pipeline.card import judge, models_used, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.discovered import discovered, searchable
@@ -126,6 +126,10 @@ def analyze(
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
         **new.facts,
+        "models": models_used(
+            detector, chemistry.zoo["model"], chain.classifiers.values(), discovered=bool(chosen)
+        ),
+        "seeds": new.seeds,
         "verdict": verdict.to_dict(),
         "seconds": clock.seconds,
         "warnings": lines,
