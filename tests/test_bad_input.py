@@ -82,6 +82,7 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     "diffraction hspy": (_diffraction_hspy, "diffraction pattern"),
     "photograph": (_photograph, "colour"),
     "all NaN": (lambda p: _npy(p, np.full((64, 64), np.nan)), "no finite value"),
+    "movie of NaN": (lambda p: _npy(p, np.full((5, 64, 64), np.nan)), "no finite value"),
     "all infinite": (lambda p: _npy(p, np.full((64, 64), np.inf)), "no finite value"),
     "1 x N": (lambda p: _npy(p, np.ones((1, 500))), "profile"),
     "3 x 3": (lambda p: _npy(p, np.arange(9.0).reshape(3, 3)), "shape (3, 3)"),

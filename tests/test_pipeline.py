@@ -177,6 +177,23 @@ def test_run_card_says_what_was_asked_for(tmp_path):
     assert {name: told[name] for name in expected} == expected
 
 
+@pytest.mark.parametrize("empty", [[0], [0, 2, 3, 4], [1, 3]])
+def test_frames_without_data_are_named(empty, tmp_path):
+    import imageio.v3 as imageio
+
+    movie = np.stack([lattice_frame(size=96, seed=i)[0] for i in range(5)]).astype(float)
+    movie[empty] = np.nan
+    result = atomscope.analyze(movie)
+    filled = [i for i in range(5) if i not in empty]
+    assert result.atoms["frame"].unique().tolist() == filled
+    said = {"0": [0], "0, 2 to 4": [0, 2, 3, 4], "1, 3": [1, 3]}
+    (line,) = [line for line in result.warnings if "no finite value" in line]
+    assert said[line.partition(" ")[2].partition(":")[0]] == empty
+    result.save(tmp_path)
+    assert np.median(imageio.imread(tmp_path / "overlay.png")[..., 0]) > 10  # an empty one is black
+    assert json.loads((tmp_path / "run.json").read_text())["input"]["blank_frames"] == empty
+
+
 def test_nothing_of_an_earlier_run_is_left(sample, tmp_path):
     frame, _ = lattice_frame(size=96)
     np.save(tmp_path / "a.npy", frame)

@@ -10,6 +10,7 @@ from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
 from atomscope.models.store import Model, load
+from atomscope.pipeline.blank import blank_frames, blankness, with_data
 from atomscope.pipeline.card import judge, models_used, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
@@ -79,7 +80,7 @@ def analyze(
         complete: Called with the table of atoms as soon as nothing changes it any more.
 
     Raises:
-        InputError: The input cannot be read, or is under-sampled.
+        InputError: The input cannot be read, holds no finite value, or is under-sampled.
         UsageError: An argument is wrong.
     """
     clock = Clock()
@@ -90,9 +91,11 @@ def analyze(
     axes = known_material(material) if material else ()
     with clock.stage("read"):
         image = cut(_opened(source, select, pixel_size), frames)
+        blank = blank_frames(image)
     with clock.stage("scale"):
         detector = load(detector_for(plan, image), 1 if jobs > 1 and image.n_frames > 1 else 0)
-        view = look(image, detector, factor=plan.detect.factor, contrast=plan.detect.contrast)
+        shown, how = with_data(image, blank), plan.detect
+        view = look(shown, detector, factor=how.factor, contrast=how.contrast)
     plan = _nameable(plan, view, asked=bool(elements or rules or material or chain.steps))
     atoms, weak = all_frames(image, plan, detector, view, jobs, clock, progress)
     with clock.stage("lattice"):
@@ -117,9 +120,10 @@ def analyze(
         new = discovered(image, movie.atoms, defects, chosen)
     quality, judged = judge(image, atoms, view)
     lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
+    lines += blankness(blank)
     lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
     asked = {"select": select, "pixel_size_given": pixel_size, "material": material}
-    card = run_card(source, image, plan, detector, view, asked) | {
+    card = run_card(source, image, plan, detector, view, asked | {"blank_frames": blank}) | {
         "zoo": chemistry.zoo,
         "species": chemistry.species,
         "defects": chemistry.named | evidence,

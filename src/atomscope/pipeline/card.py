@@ -30,9 +30,9 @@ def run_card(
     plan: Recipe,
     detector: Model,
     view: View,
-    asked: Mapping[str, Any],
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what the card says of input, model and recipe; `asked` is what the user gave."""
+    """Return what the card says of input, model and recipe; `about` is added to the input."""
     from atomscope.io import input_hash
 
     path = source if isinstance(source, str | Path) else None
@@ -45,7 +45,7 @@ def run_card(
             "dtype": str(image.data.dtype),
             "pixel_size_angstrom": image.pixel_size,
             "modality": image.modality,
-            **asked,
+            **about,
         },
         "model": {
             "name": detector.card.name,

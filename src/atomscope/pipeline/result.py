@@ -54,6 +54,12 @@ class Result:
         """One line for each thing that a user should know."""
         return tuple(self.card["warnings"])
 
+    @property
+    def shown_frame(self) -> int:
+        """Number of the frame that the overlay shows: the first that holds data."""
+        blank = self.card["input"]["blank_frames"]
+        return next((n for n in self.image.numbers if n not in blank), self.image.first_frame)
+
     def cell(self, defect: int, *, frame: int | None = None, repeat: int = 6) -> Atoms:
         """Cut a defect out as a periodic cell for a calculator; see `rules.cell.defect_cell`.
 
@@ -110,9 +116,10 @@ class Result:
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
-        number, count = self.image.first_frame, self.image.n_frames
+        first_frame, count = self.image.first_frame, self.image.n_frames
         path = out / "structures.extxyz"
-        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=number)
+        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=first_frame)
+        number = self.shown_frame
         curve = self.card["model"]["reliability"]
         first = of_frame(self.atoms, number)
         host = self.card["defects"].get("host")
