@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from scipy.spatial import cKDTree
 import atomscope
 from atomscope.apps.cli import run
 from atomscope.errors import AtomscopeError
+from atomscope.types import Image
 from io_files import Dm, write_hyperspy_layout
 from worlds import inner, lattice_frame
 
@@ -339,6 +341,44 @@ def test_movie_larger_than_the_memory(tmp_path: Path, capsys: pytest.CaptureFixt
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000  # kB
     atoms = pd.read_csv(tmp_path / "out" / "atoms.csv")
     assert (atoms["x_px"].between(199, 296) & atoms["y_px"].between(99, 196)).sum() > 30
+
+
+def test_frame_larger_than_the_memory(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, side = tmp_path / "frame.npy", 70_000
+    try:
+        np.lib.format.open_memmap(path, "w+", "<f4", (side, side)).flush()
+    except OSError:
+        pytest.skip("this file system holds no sparse file of 20 GB")
+    monkeypatch.setattr("atomscope.memory.available", lambda: 30_000_000_000)
+    line = _told(capsys, 3, path, "-o", tmp_path / "out")
+    assert "70,000 x 70,000 px" in line
+    assert "30 GB are available" in line
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("atomscope.memory.available", lambda: 10_000_000_000)
+    with pytest.raises(AtomscopeError, match=r"19.6 GB of memory .* 10 GB are"):
+        atomscope.read(path).frame(0)
+    with pytest.raises(AtomscopeError, match="3 frames at a time"):
+        atomscope.analyze(Image(np.broadcast_to(np.float32(1), (3, 20_000, 20_000))), jobs=4)
+    assert run(["analyze", str(good), "-o", str(tmp_path / "out")]) == 0
+
+
+def test_memory_that_is_available_is_that_of_this_machine() -> None:
+    from atomscope.memory import available
+
+    found = available()
+    assert found is None or 0 < found <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_used_up_while_files_are_written(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("atomscope.io.write.write_extxyz", full)
+    assert "memory" in _told(capsys, 3, good, "-o", tmp_path / "out")
 
 
 @st.composite

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.errors import InputError, UsageError
+from atomscope.memory import need
 
 FloatArray = NDArray[np.floating[Any]]
 _BAND = 1024  # rows of a frame that are converted at a time
@@ -105,6 +106,7 @@ class Image:
 
         Raises:
             UsageError: There is no frame of that number.
+            InputError: It does not fit into the memory that is available.
         """
         if number not in self.numbers:
             raise UsageError(
@@ -112,6 +114,7 @@ class Image:
                 f"{self.numbers.start} to {self.numbers.stop - 1}."
             )
         index = number - self.first_frame
+        need(max(4, np.dtype(self.data.dtype).itemsize), self.name, self.frame_shape)
         raw = np.asarray(self.data[index] if len(self.data.shape) == 3 else self.data[:])
         # float32 holds 16-bit counts exactly; wider types keep their digits.
         wide = raw.dtype.itemsize > (2 if raw.dtype.kind in "ui" else 4)

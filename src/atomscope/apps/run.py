@@ -110,6 +110,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
             f"{folder}: cannot be written ({error.strerror or error}); "
             "give a folder that can be written with -o."
         ) from error
+    except MemoryError as error:
+        raise _too_large(path) from error
     seconds = time.perf_counter() - started
     if not options.json:
         _say(result, folder, seconds)
@@ -154,10 +156,14 @@ def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Resul
             "Check the disk and the permissions."
         ) from error
     except MemoryError as error:
-        raise InputError(
-            f"{path}: one frame does not fit into the memory; expected one of a few "
-            "gigapixels at most. Cut it into parts."
-        ) from error
+        raise _too_large(path) from error
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(
+        f"{path}: the memory is used up; expected frames and tables that fit into it. Crop or bin "
+        "the frames, take fewer of them (--frames), or fewer at the same time (--jobs)."
+    )
 
 
 def _say(result: Result, folder: Path, seconds: float) -> None:
