@@ -176,6 +176,7 @@ def test_frames_without_atoms(
     assert run(["analyze", str(_npy(tmp_path / "a", EMPTY[case])), "-o", str(tmp_path / "o")]) == 0
     told = capsys.readouterr()
     assert "note: No atoms found" in told.out
+    assert "host" not in told.out
     assert told.err == ""
     movie = {"tracks.csv", "events.csv"} if "movie" in case else set()
     assert _names(tmp_path / "o") == FILES | movie
