@@ -99,12 +99,8 @@ def write_report(
     if life is not None:
         figures["timeline"] = life.chart
     words = {
-        "name": image.name,
-        "facts": describe_image(image),
-        "warnings": list(dict.fromkeys([*image.warnings, *(details.get("warnings") or ())])),
-        "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
+        **_about(image, details, quality),
         "composition": composition(atoms),
-        "steps": (details.get("structures") or {}).get("steps"),
         "statistics": statistics(measures),
         "classes": _legend(classes),
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
@@ -118,13 +114,24 @@ def write_report(
         "last_frame": len(pictures.frames) - 1,
         "pictures": pictures.uris,
         "charts": [(name, *_TITLES[name]) for name in figures if name in _TITLES],
-        "card": details,
     }
     settings = _settings(image, drawn, pictures, classes) | layers.settings
     marks = [line for line in (mark, life and life.mark) if line is not None]
     models |= {"layers": layers.models, "marks": marks, "settings": settings}
     html = _render(models, figures, words)
     return write_whole(path, lambda draft: draft.write_text(html, encoding="utf-8"))
+
+
+def _about(image: Image, card: Mapping[str, Any], quality: Quality) -> dict[str, Any]:
+    """What the page says of image and run, before any atom."""
+    return {
+        "name": image.name,
+        "facts": describe_image(image),
+        "warnings": list(dict.fromkeys([*image.warnings, *(card.get("warnings") or ())])),
+        "rows": [*quality_rows(quality), *verdict_row(card.get("verdict"))],
+        "steps": (card.get("structures") or {}).get("steps"),
+        "card": card,
+    }
 
 
 def host_of(card: Mapping[str, Any]) -> str:
