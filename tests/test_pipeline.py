@@ -18,7 +18,7 @@ import atomscope
 from atomscope import recipe as recipes
 from atomscope.apps.cli import run
 from atomscope.columns import ATOMS
-from atomscope.errors import UsageError
+from atomscope.errors import InputError, UsageError
 from atomscope.evaluate import score
 from atomscope.simulate.imaging import render
 from atomscope.types import Image
@@ -152,6 +152,10 @@ def test_frames_keep_their_numbers(sample, tmp_path):
     cells = ase.io.read(out / "structures.extxyz", ":")
     assert [cell.info["frame"] for cell in cells] == [3, 4, 5, 6, 7, 8]
     assert json.loads((out / "run.json").read_text())["input"]["frames"] == [3, 8]
+    assert run(["track", str(out), "-o", str(out / "tracked"), "--frame-time", "0.5"]) == 0
+    again = pd.read_csv(out / "tracked" / "events.csv")
+    assert again["frame"].tolist() == whole.events["frame"].tolist()
+    np.testing.assert_allclose(again["time"], whole.events["time"])
     page = (out / "report.html").read_text()
     assert '"frames",[3,4,5,6,7,8]' in page.replace(" ", "")
     assert "6 frames, 3 to 8" in page
@@ -223,6 +227,27 @@ def test_a_run_that_was_stopped_does_not_look_finished(tmp_path, capsys, monkeyp
     line = capsys.readouterr().err
     assert line.startswith("atomscope: stopped")
     assert line.count("\n") == 1
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "events.json").write_text("mine")
+    atomscope.analyze(lattice_frame(size=96)[0]).save(tmp_path)
+    assert (tmp_path / "events.json").read_text() == "mine"
+
+
+def test_an_interrupt_in_disguise_is_one(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "a.npy", lattice_frame(size=96)[0])
+
+    def stopped(*_, **__):
+        try:
+            raise ImportError("initialization failed") from KeyboardInterrupt()
+        except ImportError as error:  # as a reader of another package would tell it
+            raise InputError("a.npy: cannot be read") from error
+
+    monkeypatch.setattr("atomscope.io.read", stopped)
+    both = [str(tmp_path / "a.npy")] * 2
+    assert run(["analyze", *both, "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_an_interrupt_ends_in_one_line(tmp_path):
@@ -308,6 +333,19 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=write, stderr=-1)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_nor_does_it_stop_an_analysis_with_an_error(tmp_path):
+    np.save(tmp_path / "a.npy", lattice_frame(size=64)[0])
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    code = f"from atomscope.apps.cli import main; main({arguments!r})"
+    read, write = os.pipe()
+    os.close(read)
+    started = [sys.executable, "-u", "-c", code]  # each line is written at once
+    done = subprocess.run(started, check=False, stdout=write, stderr=-1)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert _names(tmp_path / "out") == FILES
 
 
 def test_atoms_on_a_support_are_not_named_unless_someone_asks(rng):

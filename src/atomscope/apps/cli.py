@@ -278,19 +278,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # whoever reads may have gone, and is to be noticed here
-    except CycloptsError as error:
-        return _complain(" ".join(str(error).split()), 2)
-    except AtomscopeError as error:
-        return _complain(str(error), error.exit_code)
     except BrokenPipeError:  # head and the like have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as of programs that a closed pipe ends
-    except Exception as error:
-        if not interrupted(error):
-            raise
-        return _complain(STOPPED, 130)
-    except KeyboardInterrupt:
-        return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupted(error):
+            return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+        if isinstance(error, CycloptsError):
+            return _complain(" ".join(str(error).split()), 2)
+        if isinstance(error, AtomscopeError):
+            return _complain(str(error), error.exit_code)
+        raise
     return int(code or 0)
 
 

@@ -75,14 +75,13 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
         try:
             summaries.append(_one(path, folder, plan, options))
             codes.append(0)
-        except AtomscopeError as error:
-            codes.append(error.exit_code)
-            summaries.append(_failed(path, str(error)))
         except Exception as error:
-            if interrupted(error):
-                raise
-            codes.append(1)
-            summaries.append(_failed(path, unforeseen(path, error)))
+            if interrupted(error) or isinstance(error, BrokenPipeError):
+                raise  # nobody waits for the others
+            code, line = _told(path, error)
+            codes.append(code)
+            print(f"atomscope: {line}", file=sys.stderr)
+            summaries.append({"input": str(path), "error": line})
     if made and not any(options.out.iterdir()):
         options.out.rmdir()
     if options.json:
@@ -92,10 +91,11 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     return 4 if 0 in codes else max(codes)
 
 
-def _failed(path: Path, line: str) -> dict[str, Any]:
-    """Say why an input failed, and return its summary."""
-    print(f"atomscope: {line}", file=sys.stderr)
-    return {"input": str(path), "error": line}
+def _told(path: Path, error: Exception) -> tuple[int, str]:
+    """Exit code and line of what made an input fail."""
+    if isinstance(error, AtomscopeError):
+        return error.exit_code, str(error)
+    return 1, unforeseen(path, error)
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:

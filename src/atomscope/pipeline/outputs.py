@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ATOMS = "atoms.csv"
-# The run card first: without it nothing else looks like a finished run.
+CARD = "run.json"  # goes first: without it nothing else looks like a finished run
 _FILES = (
-    "run.json", "report.html", "overlay.png", "structures.extxyz", "atoms.parquet", "defects.csv",
+    CARD, "report.html", "overlay.png", "structures.extxyz", "atoms.parquet", "defects.csv",
     "steps.csv", "tracks.csv", "events.csv", "transitions.csv", "events.json", "discoveries.csv",
 )  # fmt: skip
 _CELLS, _CELL = "discoveries", re.compile(r"\d{2,}\.extxyz")
@@ -39,13 +39,15 @@ def begin(folder: Path, atoms: pd.DataFrame) -> Path:
 def clear(folder: Path) -> None:
     """Remove what an earlier run left, but for the table of atoms, which is replaced in one step.
 
-    Nothing goes whose name is not that of an output.
+    Nothing goes whose name is not that of an output, nor out of a folder that no run has used.
 
     Raises:
         UsageError: A file cannot be removed.
     """
     from atomscope.measure.tables import TABLES
 
+    if not any((folder / name).is_file() for name in (ATOMS, CARD)):
+        return
     names = (*_FILES, *map(file_of, TABLES))
     cells = folder / _CELLS
     found = [cells / p.name for p in cells.glob("*.extxyz") if _CELL.fullmatch(p.name)]
