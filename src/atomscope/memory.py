@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from atomscope.errors import InputError
@@ -14,14 +15,13 @@ _MEMINFO = Path("/proc/meminfo")
 
 def available() -> int | None:
     """Return the bytes that can be taken without swapping; None where the system does not say."""
-    if _MEMINFO.is_file():  # counts the cache of files, which is given back when asked for
+    with suppress(OSError):  # counts the cache of files, which is given back when asked for
         found = re.search(r"MemAvailable:\s+(\d+) kB", _MEMINFO.read_text(encoding="ascii"))
         if found:
             return int(found[1]) * 1024
-    try:
+    with suppress(AttributeError, OSError, ValueError):
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
+    return None
 
 
 def need(per_pixel: int, name: str, shape: tuple[int, int], frames: int = 1) -> None:
