@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from scipy.spatial import cKDTree
 import atomscope
 from atomscope.apps.cli import run
 from atomscope.errors import AtomscopeError
+from atomscope.types import Image
 from io_files import Dm, write_hyperspy_layout
 from worlds import inner, lattice_frame
 
@@ -82,6 +84,7 @@ REFUSED: dict[str, tuple[Maker, str]] = {
     "diffraction hspy": (_diffraction_hspy, "diffraction pattern"),
     "photograph": (_photograph, "colour"),
     "all NaN": (lambda p: _npy(p, np.full((64, 64), np.nan)), "no finite value"),
+    "movie of NaN": (lambda p: _npy(p, np.full((5, 64, 64), np.nan)), "no finite value"),
     "all infinite": (lambda p: _npy(p, np.full((64, 64), np.inf)), "no finite value"),
     "1 x N": (lambda p: _npy(p, np.ones((1, 500))), "profile"),
     "3 x 3": (lambda p: _npy(p, np.arange(9.0).reshape(3, 3)), "shape (3, 3)"),
@@ -173,6 +176,7 @@ def test_frames_without_atoms(
     assert run(["analyze", str(_npy(tmp_path / "a", EMPTY[case])), "-o", str(tmp_path / "o")]) == 0
     told = capsys.readouterr()
     assert "note: No atoms found" in told.out
+    assert "host" not in told.out
     assert told.err == ""
     movie = {"tracks.csv", "events.csv"} if "movie" in case else set()
     assert _names(tmp_path / "o") == FILES | movie
@@ -248,6 +252,25 @@ def test_bad_inputs_among_good_ones(
     assert run(["analyze", *map(str, bad), "-o", str(tmp_path / "bad")]) == 3
 
 
+def test_what_nobody_foresaw_stops_no_other_input(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hash_of(path: Path) -> str:
+        if "odd" in str(path):
+            raise ZeroDivisionError("by\nzero")
+        return "sha256:0"
+
+    monkeypatch.setattr("atomscope.io.input_hash", hash_of)
+    odd = _npy(tmp_path / "odd", COUNTS)
+    line = _told(capsys, 4, odd, good, "-o", tmp_path / "out")
+    assert "ZeroDivisionError: by zero" in line
+    assert _names(tmp_path / "out" / "good") == FILES
+    assert "ATOMSCOPE_TRACEBACK=1" in _told(capsys, 1, odd, "-o", tmp_path / "alone")
+    monkeypatch.setenv("ATOMSCOPE_TRACEBACK", "1")
+    assert run(["analyze", str(odd), "-o", str(tmp_path / "alone")]) == 1
+    assert "in hash_of" in capsys.readouterr().err
+
+
 def _xy(atoms: pd.DataFrame) -> np.ndarray[Any, Any]:
     return atoms[["x_px", "y_px"]].to_numpy()
 
@@ -319,6 +342,44 @@ def test_movie_larger_than_the_memory(tmp_path: Path, capsys: pytest.CaptureFixt
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000  # kB
     atoms = pd.read_csv(tmp_path / "out" / "atoms.csv")
     assert (atoms["x_px"].between(199, 296) & atoms["y_px"].between(99, 196)).sum() > 30
+
+
+def test_frame_larger_than_the_memory(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, side = tmp_path / "frame.npy", 70_000
+    try:
+        np.lib.format.open_memmap(path, "w+", "<f4", (side, side)).flush()
+    except OSError:
+        pytest.skip("this file system holds no sparse file of 20 GB")
+    monkeypatch.setattr("atomscope.memory.available", lambda: 30_000_000_000)
+    line = _told(capsys, 3, path, "-o", tmp_path / "out")
+    assert "70,000 x 70,000 px" in line
+    assert "30 GB are available" in line
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setattr("atomscope.memory.available", lambda: 10_000_000_000)
+    with pytest.raises(AtomscopeError, match=r"19.6 GB of memory .* 10 GB are"):
+        atomscope.read(path).frame(0)
+    with pytest.raises(AtomscopeError, match="3 frames at a time"):
+        atomscope.analyze(Image(np.broadcast_to(np.float32(1), (3, 20_000, 20_000))), jobs=4)
+    assert run(["analyze", str(good), "-o", str(tmp_path / "out")]) == 0
+
+
+def test_memory_that_is_available_is_that_of_this_machine() -> None:
+    from atomscope.memory import available
+
+    found = available()
+    assert found is None or 0 < found <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_used_up_while_files_are_written(
+    good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("atomscope.io.write.write_extxyz", full)
+    assert "memory" in _told(capsys, 3, good, "-o", tmp_path / "out")
 
 
 @st.composite

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,7 @@ import atomscope
 from atomscope import recipe as recipes
 from atomscope.apps.cli import run
 from atomscope.columns import ATOMS
-from atomscope.errors import UsageError
+from atomscope.errors import InputError, UsageError
 from atomscope.evaluate import score
 from atomscope.simulate.imaging import render
 from atomscope.types import Image
@@ -67,6 +70,28 @@ def test_run_card_says_what_was_done(tmp_path):
     assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
 
 
+def test_run_card_names_every_network_and_seed(sample):
+    from atomscope.classify.embedding import embedder
+    from atomscope.models.store import load
+
+    plain = atomscope.analyze(lattice_frame(size=96)[0], recipe=_without("discover")).card
+    assert [model["use"] for model in plain["models"]] == ["detect"]
+    assert plain["seeds"] == {}
+    chain = {"recipe": "graphene-chain", "pixel_size": 0.11, "frames": (0, 2)}
+    card = atomscope.analyze(sample, **chain).card
+    used = {model["use"]: model for model in card["models"]}
+    assert used["detect"]["sha256"] == card["model"]["sha256"] == load("universal").sha256
+    assert used["label"]["sha256"] == load(card["zoo"]["model"]).sha256
+    assert used["structures"]["sha256"] == embedder().sha256
+    assert all(model["version"] for model in card["models"])
+    assert ("discover" in used) == ("discover" in card["seeds"]) == ("discoveries" in card)
+    assert {"ase", "h5py", "rosettasciio", "tifffile"} <= set(card["versions"])
+
+
+def _without(*stages):
+    return recipes.load("columns").without(*stages)
+
+
 def test_table_has_the_declared_columns_and_order():
     frame, _ = lattice_frame(size=128)
     result = atomscope.analyze(frame)
@@ -94,7 +119,153 @@ def test_frames_are_cut_lazily():
     movie = Movie()
     result = atomscope.analyze(Image(movie), frames=(5, 8))
     assert sorted(set(movie.asked)) == [5, 6, 7]
-    assert set(result.atoms["frame"]) == {0, 1, 2}
+    assert set(result.atoms["frame"]) == {5, 6, 7}
+
+
+@pytest.fixture(scope="module")
+def sample():
+    from atomscope.simulate.samples import graphene_si
+
+    return graphene_si()[0]
+
+
+def _named(result):
+    tables = {"atoms": result.atoms, "defects": result.defects, "tracks": result.tracks}
+    return tables | {"events": result.events}
+
+
+def test_frames_keep_their_numbers(sample, tmp_path):
+    import ase.io
+
+    movie = Image(sample, pixel_size=0.11, times=tuple(0.5 * i for i in range(12)))
+    alone = replace(movie, data=sample[3:9], times=movie.times[3:9])
+    whole = atomscope.analyze(movie, elements="C,Si", frames=(3, 9))
+    part = atomscope.analyze(alone, elements="C,Si")
+    for name, table in _named(part).items():
+        moved = table.assign(frame=table["frame"] + 3)
+        if "frames" in table:
+            words = [" ".join(str(int(n) + 3) for n in row.split()) for row in table["frames"]]
+            moved = moved.assign(frames=np.array(words, dtype=object))
+        pd.testing.assert_frame_equal(_named(whole)[name], moved, obj=name)
+    assert min(len(part.tracks), len(part.events)) > 0
+    out = whole.save(tmp_path)
+    cells = ase.io.read(out / "structures.extxyz", ":")
+    assert [cell.info["frame"] for cell in cells] == [3, 4, 5, 6, 7, 8]
+    assert json.loads((out / "run.json").read_text())["input"]["frames"] == [3, 8]
+    assert run(["track", str(out), "-o", str(out / "tracked"), "--frame-time", "0.5"]) == 0
+    again = pd.read_csv(out / "tracked" / "events.csv")
+    assert again["frame"].tolist() == whole.events["frame"].tolist()
+    np.testing.assert_allclose(again["time"], whole.events["time"])
+    page = (out / "report.html").read_text()
+    assert '"frames",[3,4,5,6,7,8]' in page.replace(" ", "")
+    assert "6 frames, 3 to 8" in page
+    assert atomscope.analyze(whole.image, frames=(6, 7)).atoms["frame"].unique().tolist() == [6]
+
+
+def test_a_part_of_a_movie_goes_through_all_stages(sample):
+    movie = Image(sample, pixel_size=0.11, times=tuple(0.5 * i for i in range(12)))
+    result = atomscope.analyze(movie, recipe="graphene-chain", frames=(9, 12))
+    assert set(result.steps["frame"]) == {9, 10, 11}
+    numbers = result.measures["numbers"].dropna(subset="time")
+    assert set(numbers["frame"]) == {9, 10, 11}
+    np.testing.assert_allclose(numbers["time"], 0.5 * numbers["frame"])
+
+
+def test_run_card_says_what_was_asked_for(tmp_path):
+    frame, _ = lattice_frame(size=96)
+    np.savez(tmp_path / "a.npz", one=frame, two=frame[::-1])
+    arguments = ["analyze", str(tmp_path / "a.npz"), "--select", "two", "--pixel-size", "0.12"]
+    assert run([*arguments, "-o", str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "run.json").read_text())["input"]
+    expected = {"frames": [0, 0], "select": "two", "pixel_size_given": 0.12, "material": None}
+    assert {name: told[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("empty", [[0], [0, 2, 3, 4], [1, 3]])
+def test_frames_without_data_are_named(empty, tmp_path):
+    import imageio.v3 as imageio
+
+    movie = np.stack([lattice_frame(size=96, seed=i)[0] for i in range(5)]).astype(float)
+    movie[empty] = np.nan
+    result = atomscope.analyze(movie)
+    filled = [i for i in range(5) if i not in empty]
+    assert result.atoms["frame"].unique().tolist() == filled
+    said = {"0": [0], "0, 2 to 4": [0, 2, 3, 4], "1, 3": [1, 3]}
+    (line,) = [line for line in result.warnings if "no finite value" in line]
+    assert said[line.partition(" ")[2].partition(":")[0]] == empty
+    result.save(tmp_path)
+    assert np.median(imageio.imread(tmp_path / "overlay.png")[..., 0]) > 10  # an empty one is black
+    assert json.loads((tmp_path / "run.json").read_text())["input"]["blank_frames"] == empty
+
+
+def test_nothing_of_an_earlier_run_is_left(sample, tmp_path):
+    frame, _ = lattice_frame(size=96)
+    np.save(tmp_path / "a.npy", frame)
+    out, own = tmp_path / "out", {"notes.txt", "measures-mine.csv", "discoveries"}
+    plan = recipes.load("graphene-chain")
+    atomscope.analyze(sample, recipe=plan, pixel_size=0.11, frames=(0, 2)).save(out)
+    (out / "discoveries").mkdir(exist_ok=True)
+    for name in ("discoveries/00.extxyz", "discoveries/mine.extxyz", *own - {"discoveries"}):
+        (out / name).write_text("x")
+    assert {"tracks.csv", "steps.csv", "measures.csv", "measures-lines.csv"} <= _names(out)
+    assert run(["analyze", str(tmp_path / "a.npy"), "-o", str(out)]) == 0
+    assert _names(out) == FILES | own
+    assert _names(out / "discoveries") == {"mine.extxyz"}
+
+
+def test_a_run_that_was_stopped_does_not_look_finished(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "a.npy", lattice_frame(size=96)[0])
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    assert run(arguments) == 0
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("atomscope.pipeline.judge", stopped)
+    assert run(arguments) == 130
+    assert _names(tmp_path / "out") == {"atoms.csv"}
+    line = capsys.readouterr().err
+    assert line.startswith("atomscope: stopped")
+    assert line.count("\n") == 1
+
+
+def test_other_folders_are_left_alone(tmp_path):
+    (tmp_path / "events.json").write_text("mine")
+    atomscope.analyze(lattice_frame(size=96)[0]).save(tmp_path)
+    assert (tmp_path / "events.json").read_text() == "mine"
+
+
+def test_an_interrupt_in_disguise_is_one(tmp_path, capsys, monkeypatch):
+    np.save(tmp_path / "a.npy", lattice_frame(size=96)[0])
+
+    def stopped(*_, **__):
+        try:
+            raise ImportError("initialization failed") from KeyboardInterrupt()
+        except ImportError as error:  # as a reader of another package would tell it
+            raise InputError("a.npy: cannot be read") from error
+
+    monkeypatch.setattr("atomscope.io.read", stopped)
+    both = [str(tmp_path / "a.npy")] * 2
+    assert run(["analyze", *both, "-o", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_interrupt_ends_in_one_line(tmp_path):
+    np.save(tmp_path / "a.npy", np.stack([lattice_frame(size=96)[0]] * 100))
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    code = f"from atomscope.apps.cli import main; main({arguments!r})"
+    program = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "out").exists():  # made after all imports, before any work
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    told = program.communicate(timeout=60)[1]
+    assert program.returncode == 130, told
+    assert told.startswith("atomscope: stopped; ")
+    assert told.count("\n") == 1
+
+
+def _names(folder):
+    return {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("factor", [0.1, 10.0])
@@ -162,6 +333,19 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], check=False, stdout=write, stderr=-1)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_nor_does_it_stop_an_analysis_with_an_error(tmp_path):
+    np.save(tmp_path / "a.npy", lattice_frame(size=64)[0])
+    arguments = ["analyze", str(tmp_path / "a.npy"), "-o", str(tmp_path / "out")]
+    code = f"from atomscope.apps.cli import main; main({arguments!r})"
+    read, write = os.pipe()
+    os.close(read)
+    started = [sys.executable, "-u", "-c", code]  # each line is written at once
+    done = subprocess.run(started, check=False, stdout=write, stderr=-1)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, b"")
+    assert _names(tmp_path / "out") == FILES
 
 
 def test_atoms_on_a_support_are_not_named_unless_someone_asks(rng):

@@ -68,6 +68,9 @@ def test_tables_have_the_declared_columns(hopping: tuple[Movie, Tracking]) -> No
     events = find_events(tracking)
     assert [c.name for c in TRACKS] == list(tracking.tracks.columns)
     assert [c.name for c in EVENTS] == list(events.columns)
+    assert list(tracking.tracks.columns[:5]) == ["track", "frame", "atom", "x_px", "y_px"]
+    first = ["event", "frame", "kind", "track", "from", "to", "p"]  # as other programs read them
+    assert list(events.columns[: len(first)]) == first
     assert set(tracking.tracks["kind"]) <= {"atom", "vacancy", "defect"}
 
 

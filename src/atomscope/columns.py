@@ -76,11 +76,11 @@ DEFECTS: tuple[Column, ...] = (
 
 TRACKS: tuple[Column, ...] = (
     Column("track", "int64", "", "number of the track, from 0", "track"),
-    Column("kind", "string", "", "atom, vacancy or defect", "track"),
     Column("frame", "int64", "", "frame of the movie, from 0", "track"),
     Column("atom", "Int64", "", "number of the atom or defect, empty where bridged", "track"),
     Column("x_px", "float64", "px", "position in this frame, to the right", "track"),
     Column("y_px", "float64", "px", "position in this frame, downwards", "track"),
+    Column("kind", "string", "", "atom, vacancy or defect", "track"),
     Column("x_ref_px", "float64", "px", "x_px with the drift taken off", "track"),
     Column("y_ref_px", "float64", "px", "y_px with the drift taken off", "track"),
     Column("site", "string", "", "site of the lattice: cell and sublattice, as 'i j s'", "track"),

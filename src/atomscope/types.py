@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.errors import InputError, UsageError
+from atomscope.memory import need
 
 FloatArray = NDArray[np.floating[Any]]
 _BAND = 1024  # rows of a frame that are converted at a time
@@ -52,6 +53,7 @@ class Image:
         times: Time of each frame in s, or None.
         metadata: What the file said about itself, as plain values.
         warnings: One line for each thing that a user should know about the reading.
+        first_frame: Number of the first frame; above 0 where this is a part of a longer movie.
     """
 
     data: ArrayLike2D
@@ -61,6 +63,7 @@ class Image:
     times: tuple[float, ...] | None = None
     metadata: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[str, ...] = ()
+    first_frame: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what is not an image or a movie of real numbers."""
@@ -88,22 +91,30 @@ class Image:
         return 1 if len(self.data.shape) == 2 else int(self.data.shape[0])
 
     @property
+    def numbers(self) -> range:
+        """Numbers of the frames: those of the movie that they were taken from."""
+        return range(self.first_frame, self.first_frame + self.n_frames)
+
+    @property
     def frame_shape(self) -> tuple[int, int]:
         """Shape (y, x) of one frame."""
         height, width = self.data.shape[-2:]
         return int(height), int(width)
 
-    def frame(self, index: int) -> FloatArray:
+    def frame(self, number: int) -> FloatArray:
         """Return one frame as a new float32 (or float64) array of shape (y, x), native byte order.
 
         Raises:
-            UsageError: The index is outside the movie.
+            UsageError: There is no frame of that number.
+            InputError: It does not fit into the memory that is available.
         """
-        if not 0 <= index < self.n_frames:
+        if number not in self.numbers:
             raise UsageError(
-                f"{self.name}: frame {index} asked for; the movie has frames 0 to "
-                f"{self.n_frames - 1}."
+                f"{self.name}: frame {number} asked for; the movie has frames "
+                f"{self.numbers.start} to {self.numbers.stop - 1}."
             )
+        index = number - self.first_frame
+        need(max(4, np.dtype(self.data.dtype).itemsize), self.name, self.frame_shape)
         raw = np.asarray(self.data[index] if len(self.data.shape) == 3 else self.data[:])
         # float32 holds 16-bit counts exactly; wider types keep their digits.
         wide = raw.dtype.itemsize > (2 if raw.dtype.kind in "ui" else 4)
@@ -115,7 +126,7 @@ class Image:
 
     def frames(self) -> Iterator[FloatArray]:
         """Iterate over the frames, one in memory at a time."""
-        return (self.frame(i) for i in range(self.n_frames))
+        return (self.frame(number) for number in self.numbers)
 
     def with_pixel_size(self, pixel_size: float | None) -> Image:
         """Return the same image with another pixel size (Å)."""

@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from atomscope import __version__
+from atomscope.apps.faults import interrupted
 from atomscope.apps.teach import teach
 from atomscope.errors import AtomscopeError
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
+STOPPED = "stopped; files already written are whole; a run without run.json is unfinished."
 Switch = Annotated[bool, Parameter(negative="")]
 
 # Matrices here are small: on a busy machine the threads of BLAS only wait for each other.
@@ -27,6 +29,7 @@ app = App(
     name="atomscope",
     help="From an atom-resolved micrograph (STEM, STM) to a calibrated table of atoms.",
     version=__version__,
+    suppress_keyboard_interrupt=False,  # `run` says what is kept
 )
 models_app = App(name="models", help="Show the models that come with the package.")
 app.command(models_app)
@@ -275,15 +278,17 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # whoever reads may have gone, and is to be noticed here
-    except CycloptsError as error:
-        return _complain(" ".join(str(error).split()), 2)
-    except AtomscopeError as error:
-        return _complain(str(error), error.exit_code)
     except BrokenPipeError:  # head and the like have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as of programs that a closed pipe ends
-    except KeyboardInterrupt:
-        return _complain("stopped; what was written before is whole.", 130)
+    except (Exception, KeyboardInterrupt) as error:
+        if interrupted(error):
+            return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+        if isinstance(error, CycloptsError):
+            return _complain(" ".join(str(error).split()), 2)
+        if isinstance(error, AtomscopeError):
+            return _complain(str(error), error.exit_code)
+        raise
     return int(code or 0)
 
 

@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomscope.apps.faults import interrupted, unforeseen
 from atomscope.apps.imports import import_all
 from atomscope.apps.progress import progress_bar
 from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
@@ -49,7 +50,8 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     """Analyse all inputs; one that fails does not stop the others.
 
     Returns:
-        0 when all are done; 4 when some failed; the error's own code when all did.
+        0 when all are done; 4 when some failed; the error's own code when all did, 1 where it
+        was not foreseen.
 
     Raises:
         UsageError: Nothing was given, an option is malformed, there is no such recipe or
@@ -73,10 +75,13 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
         try:
             summaries.append(_one(path, folder, plan, options))
             codes.append(0)
-        except AtomscopeError as error:
-            codes.append(error.exit_code)
-            summaries.append({"input": str(path), "error": str(error)})
-            print(f"atomscope: {error}", file=sys.stderr)
+        except Exception as error:
+            if interrupted(error) or isinstance(error, BrokenPipeError):
+                raise  # nobody waits for the others
+            code, line = _told(path, error)
+            codes.append(code)
+            print(f"atomscope: {line}", file=sys.stderr)
+            summaries.append({"input": str(path), "error": line})
     if made and not any(options.out.iterdir()):
         options.out.rmdir()
     if options.json:
@@ -84,6 +89,13 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     if all(code == 0 for code in codes):
         return 0
     return 4 if 0 in codes else max(codes)
+
+
+def _told(path: Path, error: Exception) -> tuple[int, str]:
+    """Exit code and line of what made an input fail."""
+    if isinstance(error, AtomscopeError):
+        return error.exit_code, str(error)
+    return 1, unforeseen(path, error)
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:
@@ -98,6 +110,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
             f"{folder}: cannot be written ({error.strerror or error}); "
             "give a folder that can be written with -o."
         ) from error
+    except MemoryError as error:
+        raise _too_large(path) from error
     seconds = time.perf_counter() - started
     if not options.json:
         _say(result, folder, seconds)
@@ -105,6 +119,7 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
         "input": str(path),
         "out": str(folder),
         "frames": result.image.n_frames,
+        "first_frame": result.image.first_frame,
         "atoms": len(result.atoms),
         "defects": result.defects["name"].value_counts().to_dict(),
         "events": result.events["kind"].value_counts().to_dict(),
@@ -118,8 +133,8 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
 
 
 def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Result:
-    from atomscope.io.write import write_table
     from atomscope.pipeline import analyze
+    from atomscope.pipeline.outputs import begin
 
     try:
         with progress_bar(path.name) as progress:
@@ -133,7 +148,7 @@ def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Resul
                 jobs=options.jobs,
                 progress=progress,
                 # The first result: statistics, pictures and the report take as long again.
-                complete=lambda atoms: write_table(atoms, folder / "atoms.csv"),
+                complete=lambda atoms: begin(folder, atoms),
             )
     except OSError as error:
         raise InputError(
@@ -141,10 +156,14 @@ def _analysed(path: Path, folder: Path, plan: Recipe, options: Options) -> Resul
             "Check the disk and the permissions."
         ) from error
     except MemoryError as error:
-        raise InputError(
-            f"{path}: one frame does not fit into the memory; expected one of a few "
-            "gigapixels at most. Cut it into parts."
-        ) from error
+        raise _too_large(path) from error
+
+
+def _too_large(path: Path) -> InputError:
+    return InputError(
+        f"{path}: the memory is used up; expected frames and tables that fit into it. Crop or bin "
+        "the frames, take fewer of them (--frames), or fewer at the same time (--jobs)."
+    )
 
 
 def _say(result: Result, folder: Path, seconds: float) -> None:

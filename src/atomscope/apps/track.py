@@ -45,8 +45,7 @@ def track_run(
     tracking = track(atoms, defects=read_atoms(beside) if beside.is_file() else None)
     times = None
     if frame_time is not None:
-        first = int(tracking.frames[0]) if len(tracking.frames) else 0
-        times = [frame_time * (int(f) - first) for f in tracking.frames]
+        times = [frame_time * int(number) for number in tracking.frames]
     events = find_events(tracking, times=times, dose_per_frame=dose)
     numbers = summary(events, tracking, times=times, dose_per_frame=dose)
     report = about(tracking, events)

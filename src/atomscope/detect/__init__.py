@@ -105,7 +105,7 @@ def detect(
         frames.append(find(frame, loaded, view, min_p=min_p))
         if progress:
             progress(index + 1, image.n_frames)
-    return as_table(frames)
+    return as_table(frames, image.first_frame)
 
 
 def look(
@@ -122,7 +122,7 @@ def look(
     if factor is not None and not (np.isfinite(factor) and factor > 0):
         raise UsageError(f"factor {factor!r}: expected canonical px per px of the image, above 0.")
     picks = sorted({0, image.n_frames // 2, image.n_frames - 1})
-    judged = [_look_at(image, i, model, contrast) for i in picks]
+    judged = [_look_at(image, image.first_frame + i, model, contrast) for i in picks]
     views = [view for view in judged if view is not None]
     if not views:
         return View(factor or 1.0, contrast == "dark", Scale(None, 0.0, None))
@@ -226,8 +226,8 @@ def class_map(
     return np.pad(back, [(0, 0), *fill_up], mode="edge")[:, : values.shape[0], : values.shape[1]]
 
 
-def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
-    """Return the columns of all frames as the table of atoms; vacant sites are left out."""
+def as_table(frames: list[FrameColumns], first: int = 0) -> pd.DataFrame:
+    """Return the columns of frames numbered from `first` as a table; vacant sites are left out."""
     import pandas as pd
 
     from atomscope.columns import conform
@@ -238,7 +238,7 @@ def as_table(frames: list[FrameColumns]) -> pd.DataFrame:
     xy = np.concatenate([f.xy for f in frames])
     table = pd.DataFrame(
         {
-            "frame": np.repeat(np.arange(len(frames)), counts),
+            "frame": np.repeat(np.arange(first, first + len(frames)), counts),
             "atom": np.concatenate([np.arange(n) for n in counts]),
             "x_px": xy[:, 0],
             "y_px": xy[:, 1],

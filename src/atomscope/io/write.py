@@ -123,6 +123,7 @@ def write_extxyz(
     path: str | Path,
     *,
     n_frames: int | None = None,
+    first_frame: int = 0,
 ) -> Path:
     """Write one extended-XYZ frame per movie frame, for `ase.io.read(path, index=":")` and OVITO.
 
@@ -138,6 +139,7 @@ def write_extxyz(
         pixel_size: Å per pixel, or None.
         path: The file to write.
         n_frames: Frames of the movie; without it, up to the last frame that has an atom.
+        first_frame: Number of the first of them.
 
     Returns:
         The path that was written.
@@ -151,11 +153,11 @@ def write_extxyz(
         atoms = atoms.assign(column=atoms["species"])
     frames = dict(by_frame(atoms))
     names = [name for name in _XYZ_COLUMNS if name in atoms and not atoms[name].isna().all()]
-    total = max([n_frames or 1, *(frame + 1 for frame in frames)])
+    end = max([first_frame + (n_frames or 1), *(frame + 1 for frame in frames)])
 
     def fill(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="\n") as file:
-            for index in range(total):
+            for index in range(first_frame, end):
                 rows = frames.get(index, atoms.iloc[:0])
                 file.writelines(_xyz_frame(rows, names, index, frame_shape, pixel_size))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from atomscope.classify.classifier import Classifier
+from atomscope.classify.embedding import embedder
 from atomscope.detect.choose import View
 from atomscope.knowing.verdict import PLAUSIBLE
-from atomscope.models.store import Model
+from atomscope.models.store import Model, load
 from atomscope.recipe import Recipe
 from atomscope.types import Image
 
@@ -17,11 +20,19 @@ if TYPE_CHECKING:
 
     from atomscope.quality import Quality
 
+# Packages that read files and structures; which of them did is a matter of the format.
+READERS = ("ase", "h5py", "imageio", "rosettasciio", "tifffile")
+
 
 def run_card(
-    source: Any, image: Image, plan: Recipe, detector: Model, view: View
+    source: Any,
+    image: Image,
+    plan: Recipe,
+    detector: Model,
+    view: View,
+    about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the part of the card that is known before the first frame."""
+    """Return what the card says of input, model and recipe; `about` is added to the input."""
     from atomscope.io import input_hash
 
     path = source if isinstance(source, str | Path) else None
@@ -30,9 +41,11 @@ def run_card(
             "name": image.name,
             "sha256": input_hash(str(path).rpartition("::")[0] or path) if path else None,
             "shape": list(image.data.shape),
+            "frames": [image.numbers[0], image.numbers[-1]],
             "dtype": str(image.data.dtype),
             "pixel_size_angstrom": image.pixel_size,
             "modality": image.modality,
+            **about,
         },
         "model": {
             "name": detector.card.name,
@@ -54,15 +67,33 @@ def run_card(
         },
         "recipe": plan.model_dump(mode="json"),
         "versions": versions(),
-        "seeds": {},
     }
+
+
+def models_used(
+    detector: Model, label: str | None, classifiers: Iterable[Classifier], *, discovered: bool
+) -> list[dict[str, str]]:
+    """Return use, name, version and SHA-256 of every network that had a say.
+
+    Args:
+        detector: That found the columns.
+        label: Name or folder of the model that wrote labels.
+        classifiers: That were asked.
+        discovered: Whether configurations without a name were looked for.
+    """
+    named = {"detect": detector} | ({"label": load(label)} if label else {})
+    used = [(use, m.card.name, m.card.version, m.sha256) for use, m in named.items()]
+    nets = [("structures", c.net) for c in classifiers] + [("discover", embedder())] * discovered
+    used += [(use, net.folder.name, net.version, net.sha256) for use, net in nets]
+    keys = ("use", "name", "version", "sha256")
+    return [dict(zip(keys, row, strict=True)) for row in dict.fromkeys(used)]
 
 
 def versions() -> dict[str, str]:
     """Return the versions of what an analysis depends on."""
     from importlib.metadata import version
 
-    packages = ("atomscope", "numpy", "scipy", "pandas", "onnxruntime")
+    packages = ("atomscope", "numpy", "scipy", "pandas", "onnxruntime", *READERS)
     return {"python": platform.python_version(), **{p: version(p) for p in packages}}
 
 

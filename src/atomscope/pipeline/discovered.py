@@ -22,11 +22,12 @@ MOST = 20_000  # atoms: of a longer movie as many frames, spread evenly, as hold
 
 @dataclass(frozen=True)
 class Discovered:
-    """What has no name, None where it was not looked for; facts for the run card; warnings."""
+    """What has no name, None where it was not looked for; facts, warnings, seeds for the card."""
 
     discoveries: Discoveries | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    seeds: dict[str, int] = field(default_factory=dict)
 
 
 def searchable(atoms: pd.DataFrame, lattices: Lattices, plan: Recipe) -> list[int]:
@@ -47,14 +48,15 @@ def discovered(
     if not chosen:
         return Discovered()
     from atomscope.discover import discover
+    from atomscope.discover.find import SEED
 
     here, named = (table[table["frame"].isin(chosen)] for table in (atoms, defects))
     try:
-        found = discover(here, named, pixel_size=image.pixel_size)
+        found = discover(here, named, pixel_size=image.pixel_size, seed=SEED)
     except UsageError as error:
         return Discovered(warnings=(f"{image.name}: nothing was discovered: {error}",))
     facts = {"frames": len(chosen), "configurations": len(found), **found.facts}
-    return Discovered(found, {"discoveries": facts})
+    return Discovered(found, {"discoveries": facts}, seeds={"discover": SEED})
 
 
 def write_found(

@@ -52,13 +52,14 @@ def all_frames(
         The atoms; candidates below the recipe's least probability.
     """
     tables, candidates = [], []
-    for index, done in enumerate(_work(image, plan, detector, view, jobs)):
-        tables.append(done.atoms.assign(frame=index))
-        candidates.append(done.weak.assign(frame=index))
+    work = _work(image, plan, detector, view, jobs)
+    for count, (number, done) in enumerate(zip(image.numbers, work, strict=True), start=1):
+        tables.append(done.atoms.assign(frame=number))
+        candidates.append(done.weak.assign(frame=number))
         clock.add("detect", done.detect_s)
         clock.add("refine", done.refine_s)
         if progress:
-            progress(index + 1, image.n_frames)
+            progress(count, image.n_frames)
     return joined(tables), joined(candidates)
 
 
@@ -81,12 +82,12 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
 
     seen: dict[int, _Done] = {}
     if image.n_frames > 1:
-        seen = {i: _looked(image.frame(i), plan, detector, view) for i in _picked(image.n_frames)}
+        seen = {n: _looked(image.frame(n), plan, detector, view) for n in _picked(image.numbers)}
     common = _common_tail(image, seen, plan, view)
 
-    def one(index: int) -> _Done:
-        frame = image.frame(index)
-        done = seen.pop(index) if index in seen else _looked(frame, plan, detector, view)
+    def one(number: int) -> _Done:
+        frame = image.frame(number)
+        done = seen.pop(number) if number in seen else _looked(frame, plan, detector, view)
         before: Tail | None = None
         for _ in range(_LOOKS if image.n_frames == 1 else 1):
             tail = tail_of(frame, done.atoms, plan, view) if image.n_frames == 1 else common
@@ -100,16 +101,16 @@ def _work(image: Image, plan: Recipe, detector: Model, view: View, jobs: int) ->
         return replace(done, detected=done.detected.iloc[:0])
 
     if jobs <= 1 or image.n_frames == 1:
-        yield from map(one, range(image.n_frames))
+        yield from map(one, image.numbers)
         return
     with ThreadPoolExecutor(jobs) as pool:  # the runtime and numpy let go of the interpreter
         for start in range(0, image.n_frames, 8 * jobs):  # few frames in memory at a time
-            yield from pool.map(one, range(start, min(start + 8 * jobs, image.n_frames)))
+            yield from pool.map(one, image.numbers[start : start + 8 * jobs])
 
 
-def _picked(n_frames: int) -> list[int]:
+def _picked(numbers: range) -> list[int]:
     """Frames of a movie that tell its tails."""
-    return [int(i) for i in np.unique(np.linspace(0, n_frames - 1, _PICKED).round())]
+    return [int(n) for n in np.unique(np.linspace(numbers[0], numbers[-1], _PICKED).round())]
 
 
 def _common_tail(image: Image, seen: dict[int, _Done], plan: Recipe, view: View) -> Tail | None:
@@ -260,19 +261,25 @@ def in_angstrom(table: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
 
 
 def cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:
-    """Keep frames A:B of a movie, without loading them."""
+    """Keep frames A:B of a movie, without loading them; they keep their numbers."""
     if frames is None:
         return image
-    first, last, _ = slice(*frames).indices(image.n_frames)
+    first, last, _ = slice(*(_place(n, image) for n in frames)).indices(image.n_frames)
     if first >= last:
         raise UsageError(
             f"{image.name}: frames {frames[0]}:{frames[1]} asked for; the movie has "
-            f"{image.n_frames} frames, 0:{image.n_frames}."
+            f"{image.n_frames} frames, {image.numbers.start}:{image.numbers.stop}."
         )
     if image.n_frames == 1:
         return image
     times = image.times[first:last] if image.times else None
-    return replace(image, data=Window(image.data, first, last), times=times)
+    data, number = Window(image.data, first, last), image.numbers[first]
+    return replace(image, data=data, times=times, first_frame=number)
+
+
+def _place(number: int | None, image: Image) -> int | None:
+    """Place of a frame in the array; numbers below 0 count from the end."""
+    return number if number is None or number < 0 else max(number - image.first_frame, 0)
 
 
 @dataclass(frozen=True)

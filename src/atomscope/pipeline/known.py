@@ -18,10 +18,10 @@ def known(
     ood = np.full(len(atoms), np.nan)
     frames = atoms["frame"].to_numpy()
     verdicts = []
-    for index in range(image.n_frames):
-        here = np.flatnonzero(frames == index)
+    for number in image.numbers:
+        here = np.flatnonzero(frames == number)
         ood[here], verdict = know(
-            image.frame(index),
+            image.frame(number),
             atoms.iloc[here],
             view,
             spacing=detector.card.spacing_px,

@@ -37,7 +37,7 @@ def followed(
         tracking = track(atoms, defects=defects, lattices=lattices, shape=image.frame_shape)
     except UsageError as error:
         return Followed(atoms, warnings=(f"{image.name}: no tracks: {error}",))
-    times, lines = image.times, tuple[str, ...]()
+    times, lines = _times(image, tracking.frames.tolist()), tuple[str, ...]()
     try:
         events = find_events(tracking, times=times)
     except UsageError as error:
@@ -45,3 +45,10 @@ def followed(
         events = find_events(tracking)
     rates = summary(events, tracking, times=times)
     return Followed(tracking.atoms, tracking.tracks, events, rates.to_dict(), lines)
+
+
+def _times(image: Image, frames: list[int]) -> tuple[float, ...] | None:
+    """Times of the frames that hold atoms."""
+    if image.times is None:
+        return None
+    return tuple(image.times[number - image.first_frame] for number in frames)

@@ -124,6 +124,8 @@ def named(
         return atoms, empty, {}, ()
     if plan.naming.rules:
         load(plan.naming.rules)  # a wrong book is an error, an odd table is a warning
+    if len(atoms) == 0:  # another line says so: there is no host to be recognised
+        return atoms, empty, {"host": "", "counts": _counts(empty)}, ()
     try:
         found = name_defects(
             atoms,
@@ -136,6 +138,10 @@ def named(
     except UsageError as error:
         return atoms, empty, {}, (f"{image.name}: no defects were named: {error}",)
     defects = found.defects if found.host else empty
-    facts = {"host": found.host, "counts": defects["name"].value_counts().to_dict()}
+    facts = {"host": found.host, "counts": _counts(defects)}
     warnings = found.warnings if found.host or plan.naming.rules else ()
     return found.atoms, conform(defects, DEFECTS), facts, warnings
+
+
+def _counts(defects: pd.DataFrame) -> dict[str, int]:
+    return {str(name): int(n) for name, n in defects["name"].value_counts().items()}

@@ -45,7 +45,7 @@ def with_vacancies(
     from atomscope.lattice.enforce import enforce
 
     tables = []
-    for frame in range(image.n_frames):
+    for frame in image.numbers:
         seen, lattice = defects[defects["frame"] == frame], lattices.get(frame)
         if lattice is not None:
             rows = atoms[atoms["frame"] == frame]

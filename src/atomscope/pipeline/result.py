@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope.errors import UsageError
 from atomscope.pipeline.discovered import write_found
+from atomscope.pipeline.outputs import begin
 from atomscope.pipeline.statistics import file_of
 from atomscope.types import Image
 
@@ -53,12 +54,18 @@ class Result:
         """One line for each thing that a user should know."""
         return tuple(self.card["warnings"])
 
-    def cell(self, defect: int, *, frame: int = 0, repeat: int = 6) -> Atoms:
+    @property
+    def shown_frame(self) -> int:
+        """Number of the frame that the overlay shows: the first that holds data."""
+        blank = self.card["input"]["blank_frames"]
+        return next((n for n in self.image.numbers if n not in blank), self.image.first_frame)
+
+    def cell(self, defect: int, *, frame: int | None = None, repeat: int = 6) -> Atoms:
         """Cut a defect out as a periodic cell for a calculator; see `rules.cell.defect_cell`.
 
         Args:
             defect: Its number in `defects`.
-            frame: Of the movie.
+            frame: Of the movie; by default the first.
             repeat: Edge of the box in primitive cells.
 
         Raises:
@@ -67,6 +74,7 @@ class Result:
         from atomscope.rules.cell import defect_cell
         from atomscope.species import fit_lattices
 
+        frame = self.image.first_frame if frame is None else frame
         rows = self.defects[(self.defects["frame"] == frame) & (self.defects["defect"] == defect)]
         if len(rows) == 0:
             raise UsageError(f"frame {frame} has no defect {defect}; see the table `defects`.")
@@ -85,7 +93,8 @@ class Result:
 
         With defects.csv, of a task chain steps.csv, of statistics measures.csv and others, of what
         was discovered discoveries.csv and cells, and of a movie tracks.csv and events.csv. Every
-        file is written whole or not at all; atoms.csv comes first, run.json last.
+        file is written whole or not at all; atoms.csv comes first, run.json last. What an earlier
+        run left in the folder is removed before (see `pipeline.outputs`).
         """
         from atomscope.columns import of_frame
         from atomscope.io.write import write_extxyz, write_json, write_table
@@ -94,7 +103,7 @@ class Result:
 
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_table(self.atoms, out / "atoms.csv")
+        begin(out, self.atoms)
         write_table(self.defects, out / "defects.csv")
         if len(self.steps):
             write_table(self.steps, out / "steps.csv")
@@ -107,18 +116,20 @@ class Result:
         if parquet:
             write_table(self.atoms, out / "atoms.parquet")
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
-        count = self.image.n_frames
-        write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
+        first_frame, count = self.image.first_frame, self.image.n_frames
+        path = out / "structures.extxyz"
+        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=first_frame)
+        number = self.shown_frame
         curve = self.card["model"]["reliability"]
-        first = of_frame(self.atoms, 0)
+        first = of_frame(self.atoms, number)
         host = self.card["defects"].get("host")
         overlay(
-            view_of(self.image, 0),
+            view_of(self.image, number),
             first,
             out / "overlay.png",
             pixel_size=pixel_size,
             net=network(first, host=host, shape=shape, pixel_size=pixel_size),
-            defects=self.defects[self.defects["frame"] == 0],
+            defects=of_frame(self.defects, number),
         )
         write_report(
             out / "report.html",

@@ -27,11 +27,16 @@ def measured_structures(
         pixel_size=image.pixel_size,
         tracks=tracks if image.n_frames > 1 else None,
         shape=image.frame_shape,
-        times=image.times,
+        times=_times(image),
         dose=stage.dose,
         phases=stage.phases or None,
         vacancies=stage.vacancies or None,
     )
+
+
+def _times(image: Image) -> tuple[float, ...] | None:
+    """Times by the number of the frame, unknown before the first."""
+    return None if image.times is None else (*[float("nan")] * image.first_frame, *image.times)
 
 
 def file_of(name: str) -> str:

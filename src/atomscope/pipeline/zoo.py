@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, conform, of_frame
 from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, judged_together, labels_at, sites_in
 from atomscope.models.store import ColumnClass, Model, load, names
@@ -133,8 +133,9 @@ def labelled(
             return atoms, none, (), {"model": None, "why": "chosen by the user"}
         choice = Choice(plan.detect.model, "chosen by the user")
     else:
-        first = atoms[atoms["frame"] == 0]
-        choice = choose_model(lattices.get(0), first, image.pixel_size)
+        number = int(atoms["frame"].min()) if len(atoms) else image.first_frame
+        first = of_frame(atoms, number)
+        choice = choose_model(lattices.get(number), first, image.pixel_size)
         if choice.name not in names():
             choice = Choice(None, choice.why)
     facts = {"model": choice.name, "why": choice.why}
@@ -148,13 +149,14 @@ def label_all(
     image: Image, atoms: pd.DataFrame, model: Model, view: View
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the table with label and label_p filled, and the table of empty sites."""
-    frames = [sites_in(image.frame(index), model, view) for index in range(image.n_frames)]
+    frames = [sites_in(frame, model, view) for frame in image.frames()]
     tables, empty = [], []
-    for index, sites in enumerate(judged_together(frames, model.card.classes)):
-        rows = atoms[atoms["frame"] == index]
+    told = judged_together(frames, model.card.classes)
+    for number, sites in zip(image.numbers, told, strict=True):
+        rows = atoms[atoms["frame"] == number]
         found = labels_at(rows[["x_px", "y_px"]].to_numpy(float), sites, model, view)
         tables.append(_labelled(rows, found, model))
-        empty.append(_vacancies(index, found, model, image.pixel_size))
+        empty.append(_vacancies(number, found, model, image.pixel_size))
     return pd.concat(tables, ignore_index=True), pd.concat(empty, ignore_index=True)
 
 

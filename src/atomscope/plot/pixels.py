@@ -40,9 +40,9 @@ def shrink(frame: FloatArray, factor: int) -> FloatArray:
     return np.array(rows)
 
 
-def view_of(image: Image, index: int) -> FloatArray:
+def view_of(image: Image, number: int) -> FloatArray:
     """Return a frame as one looks at it: scan lines of a topograph are brought to one height."""
-    frame = image.frame(index)
+    frame = image.frame(number)
     if image.modality != "stm":
         return frame
     known = np.isfinite(frame)

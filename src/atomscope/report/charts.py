@@ -81,18 +81,18 @@ def reliability_chart(reliability: Mapping[str, Any] | None) -> Any | None:
     return chart
 
 
-def frames_chart(atoms: pd.DataFrame, n_frames: int) -> tuple[Any | None, Any | None]:
+def frames_chart(atoms: pd.DataFrame, numbers: range) -> tuple[Any | None, Any | None]:
     """Atoms in each frame, and the mark of the frame that is shown; None, None for one image."""
-    if n_frames < 2:
+    if len(numbers) < 2:
         return None, None
-    counts = np.bincount(atoms["frame"].to_numpy(np.int64), minlength=n_frames)
+    counts = np.bincount(atoms["frame"].to_numpy(np.int64) - numbers[0], minlength=len(numbers))
     chart = empty_chart("frame", "atoms")
-    chart.line(np.arange(len(counts)), counts, line_color=_BLUE, line_width=2)
-    if n_frames <= 200:
-        chart.scatter(np.arange(len(counts)), counts, size=4, color=_BLUE)
+    chart.line(np.array(numbers), counts, line_color=_BLUE, line_width=2)
+    if len(numbers) <= 200:
+        chart.scatter(np.array(numbers), counts, size=4, color=_BLUE)
     spread = max(int(np.ptp(counts)), 1)
     chart.y_range.update(start=max(counts.min() - spread, 0), end=counts.max() + spread)
-    return chart, add_mark(chart, 0)
+    return chart, add_mark(chart, numbers[0])
 
 
 def _where_it_matters(edges: Any, counts: Any, bars: int = 60) -> tuple[Any, Any]:

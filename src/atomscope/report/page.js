@@ -89,7 +89,7 @@ function startPage({
     const text = byId("frame-text");
     if (text) {
       const time = settings.times ? `, ${Number(settings.times[frame].toPrecision(4))} s` : "";
-      text.textContent = `frame ${settings.frames[frame]} of 0–${settings.n_frames - 1}${time}`;
+      text.textContent = `frame ${settings.frames[frame]} of ${settings.span[0]}–${settings.span[1]}${time}`;
       byId("frame").value = frame;
     }
     showAtoms();

@@ -85,7 +85,8 @@ def write_report(
         for table, columns in ((defects, DEFECTS), (tracks, TRACKS), (events, EVENTS))
     )
     fitting = frames_that_fit(atoms, image.n_frames, MAX_FRAMES)
-    pictures = embed(image, pick_frames(image.n_frames, fitting))
+    picked = pick_frames(image.n_frames, fitting)
+    pictures = embed(image, tuple(image.numbers[i] for i in picked))
     drawn = choose_atoms(atoms, pictures.frames)
     every = classify_colours(atoms)
     classes = replace(every, index=every.index[drawn.table.index])
@@ -94,16 +95,12 @@ def write_report(
     host, shown = host_of(details), pictures.frames
     layers = add_layers(models["viewer"], image, atoms, drawn, shown, defects, host)
     figures, mark = _charts(image, atoms, every, quality, reliability)
-    life = timeline(tracks, events, atoms, defects, image.n_frames)
+    life = timeline(tracks, events, atoms, defects, image.numbers)
     if life is not None:
         figures["timeline"] = life.chart
     words = {
-        "name": image.name,
-        "facts": describe_image(image),
-        "warnings": list(dict.fromkeys([*image.warnings, *(details.get("warnings") or ())])),
-        "rows": [*quality_rows(quality), *verdict_row(details.get("verdict"))],
+        **_about(image, details, quality),
         "composition": composition(atoms),
-        "steps": (details.get("structures") or {}).get("steps"),
         "statistics": statistics(measures),
         "classes": _legend(classes),
         "notes": [*_notes(image, drawn, pictures), *layers.notes],
@@ -117,13 +114,24 @@ def write_report(
         "last_frame": len(pictures.frames) - 1,
         "pictures": pictures.uris,
         "charts": [(name, *_TITLES[name]) for name in figures if name in _TITLES],
-        "card": details,
     }
     settings = _settings(image, drawn, pictures, classes) | layers.settings
     marks = [line for line in (mark, life and life.mark) if line is not None]
     models |= {"layers": layers.models, "marks": marks, "settings": settings}
     html = _render(models, figures, words)
     return write_whole(path, lambda draft: draft.write_text(html, encoding="utf-8"))
+
+
+def _about(image: Image, card: Mapping[str, Any], quality: Quality) -> dict[str, Any]:
+    """What the page says of image and run, before any atom."""
+    return {
+        "name": image.name,
+        "facts": describe_image(image),
+        "warnings": list(dict.fromkeys([*image.warnings, *(card.get("warnings") or ())])),
+        "rows": [*quality_rows(quality), *verdict_row(card.get("verdict"))],
+        "steps": (card.get("structures") or {}).get("steps"),
+        "card": card,
+    }
 
 
 def host_of(card: Mapping[str, Any]) -> str:
@@ -180,7 +188,7 @@ def _charts(
     reliability: Mapping[str, Any] | None,
 ) -> tuple[dict[str, Any], Any]:
     """Return the charts that have something to show, and the mark of the shown frame."""
-    frames, mark = charts.frames_chart(atoms, image.n_frames)
+    frames, mark = charts.frames_chart(atoms, image.numbers)
     found = {
         "frames": frames,
         "spacings": charts.spacing_chart(quality),
@@ -197,8 +205,8 @@ def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) 
         "height": height,
         "pixel_size": image.pixel_size,
         "frames": list(pictures.frames),
-        "n_frames": image.n_frames,
-        "times": None if image.times is None else [image.times[i] for i in pictures.frames],
+        "span": [image.numbers[0], image.numbers[-1]],
+        "times": _times(image, pictures),
         "starts": drawn.starts,
         "most": MAX_ATOMS,
         "counts": drawn.counts,
@@ -206,6 +214,12 @@ def _settings(image: Image, drawn: Drawn, pictures: Pictures, classes: Classes) 
         "colours": list(classes.colours),
         "words": word_names(drawn.table),
     }
+
+
+def _times(image: Image, pictures: Pictures) -> list[float] | None:
+    if image.times is None:
+        return None
+    return [image.times[number - image.first_frame] for number in pictures.frames]
 
 
 def _legend(classes: Classes) -> list[tuple[int, str, str]]:

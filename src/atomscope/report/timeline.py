@@ -47,7 +47,7 @@ def timeline(
     events: pd.DataFrame,
     atoms: pd.DataFrame,
     defects: pd.DataFrame,
-    n_frames: int,
+    numbers: range,
 ) -> Timeline | None:
     """Draw the tracks of dopants, vacancies and defects; None without any, or for one image.
 
@@ -59,18 +59,18 @@ def timeline(
         events: Table of `atomscope.columns.EVENTS`.
         atoms: Atoms of all frames.
         defects: Defects of all frames.
-        n_frames: Frames of the movie.
+        numbers: Of the frames of the movie.
     """
-    if n_frames < 2 or len(tracks) == 0:
+    if len(numbers) < 2 or len(tracks) == 0:
         return None
     states = states_of(tracks, events, atoms, defects)
-    order = _by_interest(states, events, n_frames)
+    order = _by_interest(states, events, len(numbers))
     if not order:
         return None
     shown = order[:MAX_TRACKS]
     bars = runs(states[states["track"].isin(shown)])
     labels = _labels(tracks, shown)
-    chart, mark = _draw(bars, events, labels, n_frames)
+    chart, mark = _draw(bars, events, labels, numbers)
     note = "A row for each dopant, vacancy and defect; diamonds are events; click to see a frame."
     every = states["track"].nunique()
     if every > len(shown):
@@ -182,7 +182,7 @@ def _labels(tracks: pd.DataFrame, shown: list[int]) -> dict[int, str]:
 
 
 def _draw(
-    bars: pd.DataFrame, events: pd.DataFrame, labels: dict[int, str], n_frames: int
+    bars: pd.DataFrame, events: pd.DataFrame, labels: dict[int, str], numbers: range
 ) -> tuple[Any, Any]:
     from bokeh.events import Tap
     from bokeh.models import CustomJS, FactorRange, HoverTool
@@ -190,7 +190,7 @@ def _draw(
     source = _event_source(events, labels)
     rows = [*labels.values()] + [_ELSEWHERE] * (_ELSEWHERE in set(source.data["row"]))
     chart = empty_chart("frame", "", y_range=FactorRange(*rows[::-1]), height=70 + 24 * len(rows))
-    chart.x_range.update(start=-0.5, end=n_frames - 0.5)
+    chart.x_range.update(start=numbers.start - 0.5, end=numbers.stop - 0.5)
     place = {state: k for k, state in enumerate(bars["state"].value_counts().index)}
     number = np.minimum(bars["state"].map(place).to_numpy(np.int64), len(PALETTE))
     for k in np.unique(number):
@@ -210,7 +210,7 @@ def _draw(
     chart.add_layout(chart.legend[0], "right")
     chart.add_tools(HoverTool(renderers=[marks], tooltips=_TOOLTIP))
     chart.js_on_event(Tap, CustomJS(code="showMovieFrame(cb_obj.x)"))
-    return chart, add_mark(chart, 0)
+    return chart, add_mark(chart, numbers[0])
 
 
 def _event_source(events: pd.DataFrame, labels: dict[int, str]) -> ColumnDataSource:

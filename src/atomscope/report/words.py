@@ -30,7 +30,8 @@ def describe_image(image: Image) -> list[str]:
     height, width = image.frame_shape
     facts = [f"{width:,} × {height:,} px"]
     if image.n_frames > 1:
-        facts.insert(0, f"{image.n_frames:,} frames")
+        first, last = image.numbers[0], image.numbers[-1]
+        facts.insert(0, f"{image.n_frames:,} frames" + (f", {first} to {last}" if first else ""))
     if image.pixel_size is None:
         facts.append("pixel size unknown")
     else:
