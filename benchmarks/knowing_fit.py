@@ -283,6 +283,17 @@ def card_of(rows: list[tuple[str, bool, dict[str, float]]], **recipe: Any) -> di
     return card
 
 
+def kept(card: dict[str, Any], only: list[str]) -> dict[str, Any]:
+    """Take the causes that were asked for from a card, all others from the shipped one."""
+    from atomscope.knowing.verdict import weights
+
+    shipped = weights()
+    for name in ("lattice", "isolated"):
+        for cause in set(card[name]) - set(only):
+            card[name][cause] = shipped[name][cause]
+    return card
+
+
 def main() -> None:
     import yaml
 
@@ -291,6 +302,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=450, help="frames")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="*", choices=CAUSES, help="causes; others stay as shipped")
     parser.add_argument("-o", "--out", type=Path, required=True, help="YAML file to write")
     args = parser.parse_args()
     rows = []
@@ -305,6 +317,9 @@ def main() -> None:
     model = load("universal")
     card = card_of(rows, script="benchmarks/knowing_fit.py", seed=args.seed, count=args.count,
                    model=model.card.name, model_sha256=model.sha256)  # fmt: skip
+    if args.only is not None:
+        card = kept(card, args.only)
+        card["recipe"]["only"] = args.only
     args.out.write_text(yaml.safe_dump(card, sort_keys=False), encoding="utf-8")
 
 

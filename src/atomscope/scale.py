@@ -25,7 +25,7 @@ CORNER = 128  # px: what is looked at for repeated pixels
 SMOOTH = 0.12  # power of the finest waves over that of waves twice as long, in smooth noise
 STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # larger pixels that are tried in smooth noise
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
-FINE = 3.6  # px: below, columns are hardly wider than a pixel
+FINE = 5.0  # px: below, columns are hardly wider than a pixel
 STANDS_OUT = 60.0  # times the mean power: the strongest of 10^5 waves of noise has 12
 
 

@@ -61,7 +61,8 @@ class Trial:
     @cached_property
     def _distances(self) -> NDArray[np.float64]:
         """Quartiles of the distance to the nearest neighbour in canonical px, shape (3,)."""
-        return np.quantile(cKDTree(self.xy).query(self.xy, k=2)[0][:, 1], (0.25, 0.5, 0.75))
+        apart = cKDTree(self.xy).query(self.xy, k=2)[0][:, 1]
+        return np.asarray(np.quantile(apart, (0.25, 0.5, 0.75)))
 
     @property
     def nearest(self) -> float | None:

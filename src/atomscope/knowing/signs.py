@@ -34,7 +34,7 @@ SIGNS: dict[str, str] = {
     "width_scatter": "widths scatter",
     "brightness_scatter": "brightness does not repeat from cell to cell",
     "glare": "one spot outshines all others",
-    "fall": "brightness falls from the middle, as in a diffraction pattern",
+    "fall": "brightness falls on all sides of the brightest, as in a diffraction pattern",
     "wide": "atoms are wide for the sampling that was chosen",
     "narrow": "atoms are narrow for the sampling that was chosen",
     "sharp": "atoms are sharper than any that the network was trained on",
@@ -148,14 +148,26 @@ def _scatter_between_cells(xy: Floats, bright: Floats) -> float:
 
 
 def _fall(xy: Floats, bright: Floats) -> float:
-    """How strictly brightness falls with the distance from the brightest (rank correlation)."""
+    """How strictly brightness falls with the distance from the brightest, on every side of it.
+
+    The least rank correlation of four halves of the plane; 0 where one holds next to nothing: a
+    crystal that grows thicker or heavier to one side is brightest at its edge.
+    """
     if len(xy) < 8:
         return 0.0
     brightest = np.argsort(bright)[-3:]
     centre = xy[brightest].mean(axis=0) if _near(xy, brightest) else xy[brightest[-1]]
-    distance = np.hypot(*(xy - centre).T)
-    ranks = np.array([np.argsort(np.argsort(v)) for v in (distance, bright)], dtype=float)
-    return max(0.0, -float(np.corrcoef(ranks)[0, 1]))
+    away = xy - centre
+    distance = np.hypot(*away.T)
+    sides = [(half > 0) | ((half == 0) & (distance > 0)) for half in (*away.T, *-away.T)]
+    if min(side.sum() for side in sides) < max(4, len(xy) / 16):
+        return 0.0
+    return max(0.0, min(-_rank_correlation(distance[side], bright[side]) for side in sides))
+
+
+def _rank_correlation(first: Floats, second: Floats) -> float:
+    ranks = np.array([np.argsort(np.argsort(v)) for v in (first, second)], dtype=float)
+    return float(np.corrcoef(ranks)[0, 1])
 
 
 def _near(xy: Floats, few: NDArray[np.intp]) -> bool:
