@@ -9,13 +9,14 @@ from atomscope import recipe as recipes
 from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
+from atomscope.io.frames import cut
 from atomscope.models.store import Model, load
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
-from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
+from atomscope.pipeline.frames import Progress, all_frames, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import Known, known_material, measured
 from atomscope.pipeline.movie import followed
@@ -66,7 +67,7 @@ def analyze(
             recipe's; without any, species stay empty.
         recipe: A recipe, the name of a built-in one, or a YAML file.
         select: Image of a file that holds several.
-        frames: First and last-but-one frame of a movie, either may be None.
+        frames: First frame of a movie and the one after the last, either may be None.
         model: Detector in place of the recipe's.
         contrast: 'auto', 'bright' or 'dark', in place of the recipe's.
         rules: Rule book or YAML file that names defects, in place of the recipe's; the host is

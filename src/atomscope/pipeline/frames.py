@@ -17,7 +17,6 @@ from atomscope.columns import ATOMS, joined
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
-from atomscope.errors import UsageError
 from atomscope.models.store import Model
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.faint import gentle, occupied
@@ -257,42 +256,3 @@ def in_angstrom(table: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
         return table
     pairs = {name: f"{name}_px" for name in ("x", "y", "x_err", "y_err")}
     return table.assign(**{a: table[px] * pixel_size for a, px in pairs.items() if px in table})
-
-
-def cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:
-    """Keep frames A:B of a movie, without loading them."""
-    if frames is None:
-        return image
-    first, last, _ = slice(*frames).indices(image.n_frames)
-    if first >= last:
-        raise UsageError(
-            f"{image.name}: frames {frames[0]}:{frames[1]} asked for; the movie has "
-            f"{image.n_frames} frames, 0:{image.n_frames}."
-        )
-    if image.n_frames == 1:
-        return image
-    times = image.times[first:last] if image.times else None
-    return replace(image, data=Window(image.data, first, last), times=times)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Frames first to last - 1 of a movie, fetched when asked for."""
-
-    whole: Any
-    first: int
-    last: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape (t, y, x)."""
-        return (self.last - self.first, *self.whole.shape[1:])
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the values."""
-        return self.whole.dtype
-
-    def __getitem__(self, index: int) -> Any:
-        """Return one frame."""
-        return self.whole[self.first + index]
