@@ -214,6 +214,17 @@ def test_info_of_bad_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "not taken: a spectrum" in capsys.readouterr().out
 
 
+def test_info_marks_the_image_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, spectrum=COUNTS[0], first=COUNTS[:40, :40], second=COUNTS, third=COUNTS[:9, :9])
+    assert run(["info", str(path)]) == 0
+    marked = [line.split() for line in capsys.readouterr().out.splitlines() if line[0] == "*"]
+    assert [line[2] for line in marked] == ["second"]
+    assert atomscope.read(path).frame_shape == COUNTS.shape
+
+
 def test_output_that_cannot_be_written(
     good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,6 +123,16 @@ def test_several_inputs_get_a_folder_each(tmp_path, capsys):
     assert [("error" in s) for s in json.loads(said.out)] == [False, True, False]
     assert said.err.count("\n") == 1
     assert {p.name for p in (tmp_path / "out" / "b").iterdir()} == FILES
+
+
+def test_folders_are_named_after_the_file_not_the_path_inside_it(tmp_path, capsys):
+    frame, _ = lattice_frame(size=96)
+    for name in ("a.h5", "b.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["data/movie"] = frame
+    inputs = [f"{tmp_path / name}::/data/movie" for name in ("a.h5", "b.h5")]
+    assert run(["analyze", *inputs, "-o", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a", "b"}
 
 
 def test_recipes_refuse_what_they_do_not_know(tmp_path):

@@ -260,12 +260,13 @@ def _sample(name: str) -> Path:
 
 def _folders(inputs: list[Path], out: Path) -> list[Path]:
     """One folder per input: `out` itself for one, subfolders with unique names for several."""
+    from atomscope.io.registry import split_path
+
     if len(inputs) == 1:
         return [out]
     folders: list[Path] = []
     for path in inputs:
-        name = path.name.rpartition("::")[0] or path.name
-        stem = Path(name).stem or "input"
+        stem = split_path(path)[0].stem or "input"
         names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         folders.append(next(out / name for name in names if out / name not in folders))
     return folders

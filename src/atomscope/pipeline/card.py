@@ -23,12 +23,13 @@ def run_card(
 ) -> dict[str, Any]:
     """Return the part of the card that is known before the first frame."""
     from atomscope.io import input_hash
+    from atomscope.io.registry import split_path
 
-    path = source if isinstance(source, str | Path) else None
+    path = split_path(source)[0] if isinstance(source, str | Path) else None
     return {
         "input": {
             "name": image.name,
-            "sha256": input_hash(str(path).rpartition("::")[0] or path) if path else None,
+            "sha256": input_hash(path) if path else None,
             "shape": list(image.data.shape),
             "dtype": str(image.data.dtype),
             "pixel_size_angstrom": image.pixel_size,
