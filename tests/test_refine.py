@@ -305,3 +305,9 @@ def test_fits_that_ran_away_are_taken_back():
     assert held["x_px"].tolist() == [10.5, 30.0]
     assert held["x_err_px"].isna().tolist() == [False, True]
     assert held["flags"].tolist() == ["edge", "edge unrefined"]
+
+
+def test_a_recipe_refines_as_refine_does():
+    from atomscope.recipe import RefineStage
+
+    assert RefineStage().model_dump(exclude={"stage"}) == RefineOptions().model_dump()

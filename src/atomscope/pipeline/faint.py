@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.detect.choose import View
+from atomscope.recipe.stages import RefineOptions
 from atomscope.types import Image
-
-if TYPE_CHECKING:
-    from atomscope.refine import RefineOptions
 
 _SHIFT = 0.2  # spacings: largest move of columns that noise hides
 _NEIGHBOURS = 12

@@ -219,11 +219,9 @@ def refined(
     """
     if plan.refine is None:
         return table
-    from atomscope.refine import RefineOptions, hold, refine, split_pairs
+    from atomscope.refine import hold, refine, split_pairs
 
-    options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    if view.faint:
-        options = gentle(options)
+    options = gentle(plan.refine) if view.faint else plan.refine
     fitted = refine(frame, table, options=options, mask=good, dark=view.dark)
     if view.faint:
         fitted = occupied(fitted)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import flagged
-from atomscope.refine.options import RefineOptions
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
 from atomscope.types import FloatArray

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.background import Grid
 from atomscope.refine.covariance import marginal
 from atomscope.refine.fit import (
@@ -22,7 +23,6 @@ from atomscope.refine.fit import (
 )
 from atomscope.refine.noise import Noise, fit_noise, noise_sample
 from atomscope.refine.normal import Normal, assemble
-from atomscope.refine.options import RefineOptions
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start
 from atomscope.refine.tiles import Tile, cut, to_frame

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from atomscope.columns import conform
 from atomscope.errors import UsageError
-from atomscope.refine.options import RefineOptions
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.phases import Fit, fit_frame
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start, find_start
