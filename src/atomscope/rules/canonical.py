@@ -8,12 +8,12 @@ from hashlib import sha256
 import numpy as np
 
 from atomscope.graph import AtomGraph
-from atomscope.rules.findings import Group, Ints
+from atomscope.rules.findings import Group, Words
 
 _ROUNDS = 4
 
 
-def canonical_label(group: Group, graph: AtomGraph, species: Ints) -> str:
+def canonical_label(group: Group, graph: AtomGraph, species: Words) -> str:
     """Hash the labelled subgraph of a defect: its atoms, their first shell, and what is missing.
 
     Each atom starts with its species, whether it is of the core, and its coordination; then the

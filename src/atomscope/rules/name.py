@@ -16,7 +16,7 @@ from atomscope.lattice import Lattice, fit_lattice
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import Atoms, extent
-from atomscope.rules.findings import Bools, Finding, Group, Ints
+from atomscope.rules.findings import Bools, Finding, Group, Words
 from atomscope.rules.host import choose_book, letters, named_p, strengths, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
@@ -126,7 +126,7 @@ def _numbered(table: pd.DataFrame) -> Any:
     return table.groupby("frame").cumcount().to_numpy()
 
 
-def _fitted(rows: pd.DataFrame, book: Book, species: Ints) -> Lattice | None:
+def _fitted(rows: pd.DataFrame, book: Book, species: Words) -> Lattice | None:
     """Lattice of the atoms; where brightness is unknown, elements tell columns apart."""
     if book.sense != "sites":
         return None
@@ -138,7 +138,7 @@ def _fitted(rows: pd.DataFrame, book: Book, species: Ints) -> Lattice | None:
 
 def _name_frame(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     lattice: Lattice | None,
     shape: Shape | None,
@@ -160,7 +160,7 @@ def _name_frame(
 
 def _site_groups(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     lattice: Lattice | None,
     shape: Shape | None,
@@ -197,7 +197,7 @@ def _site_groups(
 
 
 def _off_sites(
-    rows: pd.DataFrame, species: Ints, lattice: Lattice, shape: Shape, border: Bools
+    rows: pd.DataFrame, species: Words, lattice: Lattice, shape: Shape, border: Bools
 ) -> list[Finding]:
     """All that deviates from the sites of a lattice."""
     xy = rows[["x_px", "y_px"]].to_numpy(float)
@@ -237,7 +237,7 @@ def _rows(
     groups: list[Group],
     atoms: list[list[int]],
     graph: AtomGraph,
-    species: Ints,
+    species: Words,
     book: Book,
     pixel_size: float | None,
 ) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from atomscope.formula import parse
 from atomscope.graph import AtomGraph, connect, rings
 from atomscope.rules.book import Book
 from atomscope.rules.chains import chained
-from atomscope.rules.findings import Finding, Floats, Group, Ints, joined
+from atomscope.rules.findings import Finding, Floats, Group, Ints, Words, joined
 from atomscope.rules.host import named_p
 
 _SHADOW = 1.25
@@ -24,7 +24,7 @@ LARGEST = 16  # rings of more atoms are holes, and have no name
 
 def find_groups(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     shape: tuple[int, int] | None,
     pixel_size: float | None,
@@ -64,7 +64,7 @@ def find_groups(
 
 def bonded(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     shape: tuple[int, int] | None,
     pixel_size: float | None,
@@ -147,7 +147,7 @@ def _foreign_group(
     odd: Sequence[tuple[int, ...]],
     graph: AtomGraph,
     xy: Floats,
-    species: Ints,
+    species: Words,
     foreign: NDArray[np.bool_],
     p: Floats,
 ) -> Group:
@@ -159,7 +159,7 @@ def _foreign_group(
     return Group(tuple(findings), shell)
 
 
-def _tops(atoms: Ints, graph: AtomGraph, xy: Floats, species: Ints, p: Floats) -> list[Group]:
+def _tops(atoms: Ints, graph: AtomGraph, xy: Floats, species: Words, p: Floats) -> list[Group]:
     groups = []
     for cluster in _clusters(graph, atoms):
         findings = (

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.rules.book import Book
-from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, joined
+from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, Words, joined
 
 _NEXT = 1.3  # distances of like neighbours: metal atoms across a boundary stand so near
 _REACH = 1.6  # of the shortest distance of unlike columns: bonded; the next stand at 2
@@ -70,7 +70,7 @@ class Walls:
         return np.array(pieces, dtype=np.float64).reshape(-1, 2)
 
 
-def find_walls(xy: Floats, species: Ints, book: Book, p: Floats) -> Walls:
+def find_walls(xy: Floats, species: Words, book: Book, p: Floats) -> Walls:
     """Find the boundaries that a book has names for, each straight piece by itself.
 
     Args:
@@ -112,7 +112,7 @@ def off_borders(findings: list[Finding], borders: Floats, reach: float) -> list[
     return [f for f in findings if away.query(f.place)[0] > reach]
 
 
-def of_role(species: Ints, book: Book, number: int) -> Ints:
+def of_role(species: Words, book: Book, number: int) -> Ints:
     """Rows of the columns that play a role of the host."""
     words = book.species(list(book.columns)[number]) or ()
     return np.flatnonzero(np.isin(species, list(words)))
@@ -126,7 +126,7 @@ class _Bonds:
     around: list[list[int]]
 
 
-def _bonds(xy: Floats, species: Ints, book: Book) -> _Bonds | None:
+def _bonds(xy: Floats, species: Words, book: Book) -> _Bonds | None:
     centre, other = (of_role(species, book, k) for k in (0, 1))
     further = {w for word in book.roles for w in (word, *book.roles[word])}  # half a pair is one
     other = np.union1d(other, np.flatnonzero(np.isin(species, list(further))))
@@ -170,7 +170,7 @@ def _across(middle: Floats, xy: Floats, tree: cKDTree, way: Floats, reach: float
     return np.array(found, dtype=np.intp).reshape(-1, 2)
 
 
-def _shifted(xy: Floats, species: Ints, book: Book) -> Cells:
+def _shifted(xy: Floats, species: Words, book: Book) -> Cells:
     """Cells of two kinds of columns that take turns; neighbours of one kind contradict."""
     first, second = (of_role(species, book, k) for k in (0, 1))
     rows = np.union1d(first, second)
