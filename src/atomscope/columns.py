@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Column:
@@ -138,6 +140,28 @@ FLAGS: dict[str, str] = {
     "split": "one of two isolated atoms that were found as one and told apart by a fit of two",
     "recalled": "weak in the picture, brought back because it stands on an empty site",
 }
+
+
+def need_positions(table: pd.DataFrame) -> None:
+    """Raise a `UsageError` where a table has no x_px or no y_px."""
+    missing = [name for name in ("x_px", "y_px") if name not in table]
+    if missing:
+        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+
+
+def positions(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return x_px and y_px of a table, shape (N, 2), in px.
+
+    Raises:
+        UsageError: The table has not both.
+    """
+    need_positions(table)
+    return table[["x_px", "y_px"]].to_numpy(float)
+
+
+def is_placed(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows of a table have a finite position, shape (N,)."""
+    return np.asarray(np.isfinite(positions(table)).all(axis=1))
 
 
 def flagged(flags: pd.Series[str], rows: NDArray[np.int64], word: str) -> NDArray[np.object_]:

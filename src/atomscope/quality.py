@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -169,7 +171,7 @@ def concerns(result: Quality) -> dict[str, str]:
 
 def _positions_by_frame(atoms: pd.DataFrame) -> Iterator[FloatArray]:
     for _, rows in atoms.groupby("frame"):
-        yield rows[["x_px", "y_px"]].to_numpy(float)
+        yield positions(rows)
 
 
 def _neighbours(xy: FloatArray) -> FloatArray:

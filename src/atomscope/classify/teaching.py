@@ -31,6 +31,7 @@ from atomscope.classify.twins import (
     even_light,
     twins,
 )
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 
 LEVEL = 0.9
@@ -165,7 +166,7 @@ def _beside_common(
     if seen.light is None or not np.isfinite(seen.light).any() or not len(examples):
         return []
     light = even_light(seen.light, said, shown.around)
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     apart = cKDTree(xy[examples]).query(np.nan_to_num(xy, nan=np.inf))[0] / seen.spacing
     rows = np.flatnonzero(apart < REACH)
     near = pd.DataFrame(table.iloc[rows])

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.classify.embedding import embed
+from atomscope.columns import positions
 from atomscope.discover.novelty import Floats, Ints
 
 SHIFT, LIGHT = 0.01, 0.04  # least scatter, as fits beside a defect err: spacings, log brightness
@@ -93,7 +94,7 @@ def covariance(
 
 def _around(table: pd.DataFrame, core: Ints, reach: float) -> Ints:
     """Rows of finite positions near to some rows, those among them, ascending."""
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     frame = table["frame"].to_numpy()
     found = []
     for number in np.unique(frame[core]):

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import conform
+from atomscope.columns import conform, is_placed, positions
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph, connect
 from atomscope.lattice import Lattice, fit_lattice
@@ -41,7 +41,7 @@ class Field:
     @cached_property
     def xy(self) -> Floats:
         """Positions in px, shape (N, 2)."""
-        return self.atoms[["x_px", "y_px"]].to_numpy(float)
+        return positions(self.atoms)
 
     @cached_property
     def spacing(self) -> float:
@@ -100,10 +100,10 @@ def fields(
         UsageError: The table has no positions, or the pixel size cannot be.
     """
     table, pixel_size = _in_px(atoms, pixel_size)
-    table = table[np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
+    table = table[is_placed(table)]
     found = []
     for number, rows in table.groupby("frame", sort=True):
-        lattice = _plausible(rows[["x_px", "y_px"]].to_numpy(float))
+        lattice = _plausible(positions(rows))
         numbered = rows.reset_index(drop=True)
         found.append(Field(int(str(number)), numbered, lattice, shape, pixel_size))
     return found

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.detect.choose import View
 from atomscope.recipe.stages import RefineOptions
 from atomscope.types import Image
@@ -32,7 +33,7 @@ def occupied(fitted: pd.DataFrame) -> pd.DataFrame:
     middle = float(np.median(bright))
     if 1.48 * np.median(np.abs(bright - middle)) > _SCATTER * abs(middle):
         return fitted
-    xy = fitted[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(fitted)
     usual = np.median(bright[cKDTree(xy).query(xy, k=_NEIGHBOURS + 1)[1]], axis=1)
     taken = bright * np.sign(middle) > _EMPTY * np.abs(usual)
     return pd.DataFrame(fitted[taken])

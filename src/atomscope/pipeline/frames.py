@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import ATOMS, joined
+from atomscope.columns import ATOMS, joined, positions
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
@@ -174,7 +174,7 @@ def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -
     rough = atoms["flags"].astype(str).str.contains("unrefined").to_numpy()
     if plan.refine is None or not rough.any() or len(atoms) < 2:
         return atoms
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     spacing = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
     fitted = fitted_around(frame, atoms, xy[rough], spacing, plan, view, kept=_ITSELF)
     bright = fitted["intensity"].to_numpy(float)
@@ -203,7 +203,7 @@ def fitted_around(
             update={"stages": tuple(alike if s.stage == "refine" else s for s in plan.stages)}
         )
     table = numbered(atoms)
-    away = cKDTree(places).query(table[["x_px", "y_px"]].to_numpy(float))[0] / spacing
+    away = cKDTree(places).query(positions(table))[0] / spacing
     fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
     inner = fitted["atom"].isin(table["atom"][away < kept])
     rows = pd.concat([table[away >= kept], fitted[inner]])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from atomscope.columns import DEFECTS, by_frame, conform, joined
+from atomscope.columns import DEFECTS, by_frame, conform, joined, positions
 from atomscope.detect.choose import View
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
@@ -95,7 +95,7 @@ def _again(
 ) -> pd.DataFrame:
     """Fit the atoms around those that came or went again, and number all anew."""
     frame = image.frame(index)
-    places = changed[["x_px", "y_px"]].to_numpy(float)
+    places = positions(changed)
     clean = without_tails(frame, table, plan, view)
     fitted = fitted_around(clean, table, places, spacing, plan, view)
     return fitted.assign(frame=index)

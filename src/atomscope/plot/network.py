@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.plot.pixels import median_spacing
 from atomscope.types import FloatArray
@@ -60,7 +61,7 @@ def network(
         shape: Height and width of the frame in px.
         pixel_size: Å per px.
     """
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if not 2 <= len(rows) <= MOST_ATOMS:
         return Network()
@@ -88,8 +89,8 @@ def circles(defects: pd.DataFrame, atoms: pd.DataFrame) -> FloatArray:
     """
     spacing = median_spacing(atoms) or 20.0
     place = dict(zip(atoms["atom"].tolist(), range(len(atoms)), strict=True))
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    centres = defects[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
+    centres = positions(defects)
     radii = np.zeros(len(defects))
     for number, (centre, words) in enumerate(zip(centres, defects["atoms"], strict=True)):
         away = xy[members(words, place)] - centre

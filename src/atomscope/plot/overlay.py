@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.io.write import write_whole
 from atomscope.plot.colours import KNOWN_COLOUR, UNNAMED_COLOUR, classify_colours, ring_colour
 from atomscope.plot.network import Network, circles, place_names
@@ -136,7 +137,7 @@ def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, uni
     spacing = (median_spacing(atoms) or 0.0) * zoom
     if spacing < _LEAST_SPACING:
         return
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     sizes = [len(ring) for ring in net.rings]
     fill = [ring_colour(size) for size in sizes]
     outlines = [xy[list(ring)] for ring in net.rings]

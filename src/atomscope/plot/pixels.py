@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def pixels_of(shown: NDArray[np.uint8], bottom: int) -> Any:
 
 def median_spacing(atoms: pd.DataFrame) -> float | None:
     """Return the median distance (px) to the nearest neighbour in one frame, from a sample."""
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     if len(xy) < 2:
         return None
     sample = xy[:: max(1, len(xy) // 5000)]

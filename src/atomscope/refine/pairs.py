@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import flagged
+from atomscope.columns import flagged, positions
 from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
@@ -74,7 +74,7 @@ def split_pairs(
     # `of`: the atom that each row of the trial stands for; the long ones stand there twice
     of = np.repeat(np.arange(len(atoms)), 1 + np.bincount(long.rows, minlength=len(atoms)))
     first = np.searchsorted(of, long.rows)
-    xy = _places(atoms)[of]
+    xy = positions(atoms)[of]
     xy[first] -= long.half
     xy[first + 1] += long.half
     trial = atoms.iloc[of].reset_index(drop=True).assign(x_px=xy[:, 0], y_px=xy[:, 1])
@@ -85,7 +85,7 @@ def split_pairs(
         return atoms
     pairs, single = first[two], first[~two]
     fitted["flags"] = flagged(fitted["flags"], np.concatenate([pairs, pairs + 1]), "split")
-    near = cKDTree(_places(fitted)[pairs]).query(_places(fitted))[0] < AROUND * long.width
+    near = cKDTree(positions(fitted)[pairs]).query(positions(fitted))[0] < AROUND * long.width
     near[single] = near[single + 1] = False  # what stays one atom stays as it was
     kept = np.setdiff1d(np.arange(len(of)), single + 1)
     rows: pd.DataFrame = pd.concat([fitted[near], atoms.iloc[of].set_axis(fitted.index)[~near]])
@@ -154,7 +154,7 @@ def _half(square: Floats, excess: Floats) -> Floats:
 def _are_two(fitted: pd.DataFrame, first: NDArray[np.int64], long: _Long) -> Bools:
     """Which long columns came out as two atoms: resolved, surely apart, each as bright as one."""
     halves = [fitted.iloc[first + k] for k in (0, 1)]
-    apart = _places(halves[1]) - _places(halves[0])
+    apart = positions(halves[1]) - positions(halves[0])
     distance = np.hypot(*apart.T)
     variance = sum(half[["x_err_px", "y_err_px"]].to_numpy(float) ** 2 for half in halves)
     error = np.sqrt(np.einsum("ni,ni->n", apart**2, variance)) / np.maximum(distance, 1e-9)
@@ -163,7 +163,3 @@ def _are_two(fitted: pd.DataFrame, first: NDArray[np.int64], long: _Long) -> Boo
         share = np.abs(half["intensity"].to_numpy(dtype=np.float64)) / long.intensity
         two &= (share > EACH[0]) & (share < EACH[1])
     return np.asarray(two)
-
-
-def _places(table: pd.DataFrame) -> Floats:
-    return table[["x_px", "y_px"]].to_numpy(dtype=np.float64)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.columns import conform
+from atomscope.columns import conform, is_placed, need_positions, positions
 from atomscope.errors import UsageError
 from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.phases import Fit, fit_frame
@@ -89,9 +89,7 @@ def checked(
     image = np.asarray(frame)
     if image.ndim != 2:
         raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+    need_positions(atoms)
     if mask is not None and np.shape(mask) != image.shape:
         raise UsageError(
             f"the mask has shape {np.shape(mask)}; expected that of the frame, {image.shape}."
@@ -111,8 +109,8 @@ def measure(
     dark: bool,
 ) -> Measured | None:
     """Fit the columns of a table; None where there is none, or no contrast."""
-    seen = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
-    known = np.isfinite(seen).all(axis=1)
+    seen = positions(table)
+    known = is_placed(table)
     with np.errstate(all="ignore"):
         level, scale = _typical(image, usable)
     if not known.any() or scale == 0.0:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import by_frame
+from atomscope.columns import by_frame, positions
 from atomscope.plot import median_spacing, network
 from atomscope.plot.network import members
 from atomscope.report.gallery import (
@@ -145,7 +145,7 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
 
 def _frame(rows: pd.DataFrame) -> _Frame:
     place = dict(zip(rows["atom"].tolist(), range(len(rows)), strict=True))
-    return _Frame(rows, rows[["x_px", "y_px"]].to_numpy(float), place)
+    return _Frame(rows, positions(rows), place)
 
 
 def _spread(rows: pd.DataFrame) -> pd.DataFrame:
@@ -190,13 +190,13 @@ def _view(row: Mapping[Any, Any], frame: _Frame | None) -> View | None:
 
 def _bonds(view: View, atoms: pd.DataFrame, image: Image, host: str) -> NDArray[np.int64]:
     """Pairs of atoms of a view that are bonded; only the surroundings are connected."""
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     spacing = median_spacing(atoms) or 1.0
     low, high = view.points.min(axis=0) - 4 * spacing, view.points.max(axis=0) + 4 * spacing
     near = atoms[((xy >= low) & (xy <= high)).all(axis=1)]
     found = network(near, host=host, shape=image.frame_shape, pixel_size=image.pixel_size).bonds
     row = {tuple(point): number for number, point in enumerate(view.points.tolist())}
-    places = [row.get(tuple(point), -1) for point in near[["x_px", "y_px"]].to_numpy().tolist()]
+    places = [row.get(tuple(point), -1) for point in positions(near).tolist()]
     pairs = np.array(places, dtype=np.int64)[found]
     return np.asarray(pairs[(pairs >= 0).all(axis=1)])
 

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import EXPONENT, parse
 from atomscope.lattice import Lattice
@@ -55,7 +56,7 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
 def _pairs_up(table: pd.DataFrame, words: Words, book: Book) -> bool:
     """Whether most metal atoms of the first frame do."""
     first = (table["frame"] == table["frame"].iloc[0]).to_numpy()
-    return pairs_up(table.loc[first, ["x_px", "y_px"]].to_numpy(float), words[first], book)
+    return pairs_up(positions(table[first]), words[first], book)
 
 
 def words_of(table: pd.DataFrame, book: Book) -> Words:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, by_frame, conform, joined
+from atomscope.columns import DEFECTS, by_frame, conform, is_placed, joined, positions
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
@@ -115,10 +115,7 @@ def _deviating(atoms: pd.DataFrame, defects: pd.DataFrame, book: Book) -> float:
 
 
 def _check(atoms: pd.DataFrame) -> None:
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
-    if not np.isfinite(atoms[["x_px", "y_px"]].to_numpy(float)).all():
+    if not is_placed(atoms).all():
         raise UsageError("some positions are not finite; drop these rows, or measure them again.")
 
 
@@ -133,7 +130,7 @@ def _fitted(rows: pd.DataFrame, book: Book, species: Words) -> Lattice | None:
     bright = rows["intensity"].to_numpy(float)
     if not np.isfinite(bright).any() and book.columns:
         bright = strengths(species)
-    return fit_lattice(rows[["x_px", "y_px"]].to_numpy(float), bright)
+    return fit_lattice(positions(rows), bright)
 
 
 def _name_frame(
@@ -166,7 +163,7 @@ def _site_groups(
     shape: Shape | None,
     border: Bools,
 ) -> list[Group]:
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     sure = p * named_p(rows, np.ones(len(rows)))
     walls = find_walls(xy, species, book, sure)
@@ -200,7 +197,7 @@ def _off_sites(
     rows: pd.DataFrame, species: Words, lattice: Lattice, shape: Shape, border: Bools
 ) -> list[Finding]:
     """All that deviates from the sites of a lattice."""
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     inner = np.where(border, "", species)  # half a neighbourhood tells too little of brightness
     findings = find_swaps(lattice, xy, inner, named_p(rows, p))
@@ -242,7 +239,7 @@ def _rows(
     pixel_size: float | None,
 ) -> pd.DataFrame:
     number = rows["atom"].to_numpy()
-    around = Atoms(rows[["x_px", "y_px"]].to_numpy(float))
+    around = Atoms(positions(rows))
     found = []
     for index, (group, members) in enumerate(zip(groups, atoms, strict=True)):
         named, place = name_of(group, book), group.place

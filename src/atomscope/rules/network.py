@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 from atomscope.graph import AtomGraph, connect, rings
@@ -41,7 +42,7 @@ def find_groups(
     Returns:
         The groups, and the graph of all atoms.
     """
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     sure = p * named_p(rows, np.ones(len(rows)))
     graph = bonded(rows, species, book, shape, pixel_size)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.intervals import poisson_interval
 
@@ -81,7 +82,7 @@ def pair_counts(
     found = np.zeros(len(edges) - 1)
     pairs = forks = 0.0
     for _, rows in points.groupby("frame"):
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(rows)
         xy = xy[np.isfinite(xy).all(axis=1)]
         if len(xy) < 2:
             continue

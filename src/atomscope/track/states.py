@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.track.hmm import Chain, smooth
 from atomscope.track.motion import Floats, Ints
 from atomscope.track.tracking import Tracking
@@ -98,7 +99,7 @@ def pair_states(tracking: Tracking) -> list[States]:
         ours, theirs = (both[[f"x_ref_px{e}", f"y_ref_px{e}"]].to_numpy(float) for e in ("", "_b"))
         near = np.hypot(*(ours - theirs).T) < _BONDED * tracking.spacing
         chain = smooth(near.astype(np.int64), np.full(len(near), _DOUBT), 2)
-        xy = both[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(both)
         names = ["apart", "dimer"]
         found.append(States("dimer", a, both.index.to_numpy(np.int64), names, chain, xy))
     return found
@@ -146,5 +147,5 @@ def _states(
         code[reading == value] = i
     chain = smooth(code, doubt, len(values))
     names = [str(v) if isinstance(v, str) else f"{v:g}" for v in values]
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     return States(kind, track, rows["frame"].to_numpy(np.int64), names, chain, xy)
