@@ -14,7 +14,7 @@ from atomscope.graph import AtomGraph, connect
 from atomscope.lattice import Lattice, fit_lattice
 from atomscope.measure.cells import Cells, voronoi_cells
 from atomscope.rules.findings import Floats
-from atomscope.track.motion import nearest_spacing
+from atomscope.spacing import median_spacing
 
 Shape = tuple[int, int]
 _CLOSER = 0.7  # of the distance of neighbours
@@ -48,8 +48,7 @@ class Field:
         """Distance between neighbours in px; NaN for fewer than two atoms."""
         if self.lattice is not None:
             return self.lattice.spacing
-        found = nearest_spacing(self.xy)
-        return found if np.isfinite(found) and found > 0 else np.nan
+        return median_spacing(self.xy) or np.nan
 
     @property
     def unit(self) -> str:
@@ -115,7 +114,7 @@ def _plausible(xy: Floats) -> Lattice | None:
     Of two grains as large as each other one lattice may be fitted, with sites for both.
     """
     lattice = fit_lattice(xy)
-    if lattice is None or lattice.spacing < _CLOSER * nearest_spacing(xy):
+    if lattice is None or lattice.spacing < _CLOSER * (median_spacing(xy) or np.inf):
         return None
     return lattice
 

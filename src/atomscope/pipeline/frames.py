@@ -23,6 +23,7 @@ from atomscope.pipeline.faint import gentle, occupied
 from atomscope.pipeline.tails import tail_of, without
 from atomscope.recipe import Recipe
 from atomscope.refine.tails import Tail, excess, heavy_of, instead
+from atomscope.spacing import median_spacing
 from atomscope.types import FloatArray, Image
 
 Progress = Callable[[int, int], None]
@@ -172,10 +173,12 @@ def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -
     not come to rest even so is left of the light of a heavy column.
     """
     rough = atoms["flags"].astype(str).str.contains("unrefined").to_numpy()
-    if plan.refine is None or not rough.any() or len(atoms) < 2:
+    if plan.refine is None or not rough.any():
         return atoms
     xy = positions(atoms)
-    spacing = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    spacing = median_spacing(xy)
+    if spacing is None:
+        return atoms
     fitted = fitted_around(frame, atoms, xy[rough], spacing, plan, view, kept=_ITSELF)
     bright = fitted["intensity"].to_numpy(float)
     rough = fitted["flags"].astype(str).str.contains("unrefined").to_numpy()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.report.pictures import Levelled
+from atomscope.spacing import median_spacing
 from atomscope.types import FloatArray
 
 _ROUNDS = 3  # of assignment and fit
@@ -62,7 +63,7 @@ def align(view: View, reference: View, *, mirror: bool = True) -> Pose:
     assignment costs least is fitted by least squares (Kabsch, Acta Cryst. A 32, 922 (1976)).
     Atoms of different species are never partners.
     """
-    unit = spacing_of(reference.points)
+    unit = median_spacing(reference.points) or 1.0
     best = _settled(view, reference, _by_middle(view, reference, unit, mirror), unit)
     if best.misfit > _POOR * unit:
         pairs = _by_pairs(view, reference, unit, mirror)
@@ -81,15 +82,6 @@ def _settled(view: View, reference: View, motions: list[Motion], unit: float) ->
             break
         best = fitted
     return best
-
-
-def spacing_of(points: FloatArray) -> float:
-    """Return the median distance (px) from an atom to its nearest, 1 for a single one."""
-    if len(points) < 2:
-        return 1.0
-    apart = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
-    np.fill_diagonal(apart, np.inf)
-    return float(np.median(apart.min(axis=1))) or 1.0
 
 
 def _by_middle(view: View, reference: View, unit: float, mirror: bool) -> list[Motion]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import by_frame, positions
-from atomscope.plot import median_spacing, network
+from atomscope.plot import network
 from atomscope.plot.network import members
 from atomscope.report.gallery import (
     Pose,
@@ -23,9 +23,9 @@ from atomscope.report.gallery import (
     mean_length,
     mean_lengths,
     mean_of,
-    spacing_of,
 )
 from atomscope.report.pictures import Levelled, data_uri
+from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ def _class_of(
     first = min(usual, key=lambda view: float(np.nan_to_num(view.errors, nan=9.0).mean()))
     bonds = _bonds(first, frames[first.frame].rows, image, host)
     reference = _upright(first)
-    unit = spacing_of(reference.points)
+    unit = median_spacing(reference.points) or 1.0
     pairs = [(view, align(view, reference)) for view in views]
     kept = [(view, pose) for view, pose in pairs if pose.misfit < _MISFIT * unit]
     side = 2 * (np.hypot(*reference.points.T).max() + _RIM * unit)
@@ -191,7 +191,7 @@ def _view(row: Mapping[Any, Any], frame: _Frame | None) -> View | None:
 def _bonds(view: View, atoms: pd.DataFrame, image: Image, host: str) -> NDArray[np.int64]:
     """Pairs of atoms of a view that are bonded; only the surroundings are connected."""
     xy = positions(atoms)
-    spacing = median_spacing(atoms) or 1.0
+    spacing = median_spacing(xy, SAMPLE) or 1.0
     low, high = view.points.min(axis=0) - 4 * spacing, view.points.max(axis=0) + 4 * spacing
     near = atoms[((xy >= low) & (xy <= high)).all(axis=1)]
     found = network(near, host=host, shape=image.frame_shape, pixel_size=image.pixel_size).bonds

@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
+from atomscope.spacing import median_spacing
 from atomscope.track.assign import one_to_one
 from atomscope.track.log import Reading, Seen, read_rows
 from atomscope.track.motion import (
@@ -22,7 +23,6 @@ from atomscope.track.motion import (
     Ints,
     Model,
     Motion,
-    nearest_spacing,
     register,
 )
 
@@ -108,7 +108,7 @@ class Tracker:
         self._check(frame)
         code = self._code(reading)
         if not np.isfinite(self.spacing):
-            self.spacing = nearest_spacing(reading.xy)
+            self.spacing = median_spacing(reading.xy) or np.inf
         before = self.motions[-1] if self.motions else Motion()
         motion = before
         if len(self._places.xy) and np.isfinite(self.spacing):
