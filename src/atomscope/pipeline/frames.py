@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import ATOMS, joined, positions
+from atomscope.columns import ATOMS, has_flag, joined, positions
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
@@ -172,7 +172,7 @@ def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -
     The fit of a whole frame ends when nearly all of its columns are at rest. What is dim and does
     not come to rest even so is left of the light of a heavy column.
     """
-    rough = atoms["flags"].astype(str).str.contains("unrefined").to_numpy()
+    rough = has_flag(atoms, "unrefined")
     if plan.refine is None or not rough.any():
         return atoms
     xy = positions(atoms)
@@ -181,7 +181,7 @@ def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -
         return atoms
     fitted = fitted_around(frame, atoms, xy[rough], spacing, plan, view, kept=_ITSELF)
     bright = fitted["intensity"].to_numpy(float)
-    rough = fitted["flags"].astype(str).str.contains("unrefined").to_numpy()
+    rough = has_flag(fitted, "unrefined")
     return numbered(fitted[~(rough & (bright < _DIM * np.nanmedian(bright)))])
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from atomscope.columns import DEFECTS, by_frame, conform, joined, positions
+from atomscope.columns import DEFECTS, by_frame, conform, has_flag, joined, positions
 from atomscope.detect.choose import View
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
@@ -15,7 +15,7 @@ from atomscope.pipeline.frames import first_columns, fitted_around, numbered
 from atomscope.pipeline.tails import without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
-from atomscope.rules.joint import reconcile, too_dim, was_recalled
+from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
 
@@ -29,8 +29,8 @@ class Evidence:
 
     def add(self, vetoed: pd.DataFrame, atoms: pd.DataFrame) -> None:
         """Keep what one frame gave: rows that were taken out, and the table that is left."""
-        self.vetoed += _places(vetoed[~was_recalled(vetoed)])
-        self.recalled += _places(atoms[was_recalled(atoms)])
+        self.vetoed += _places(vetoed[~has_flag(vetoed, "recalled")])
+        self.recalled += _places(atoms[has_flag(atoms, "recalled")])
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -74,7 +74,9 @@ def reconciled(
         gone = pd.concat([joint.vetoed, table[dim]])
         if dim.any():
             table, out = numbered(table[~dim]), table[dim]
-            if lattice is not None and was_recalled(out).any():  # others were fitted beside it
+            if (
+                lattice is not None and has_flag(out, "recalled").any()
+            ):  # others were fitted beside it
                 table = _again(image, index, table, out, lattice.spacing, plan, view)
             fitted |= fit_lattices(table)
         evidence.add(gone, table)

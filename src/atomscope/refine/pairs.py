@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import flagged, positions
+from atomscope.columns import has_flag, positions, with_flags
 from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
@@ -84,7 +84,9 @@ def split_pairs(
     if not two.any():
         return atoms
     pairs, single = first[two], first[~two]
-    fitted["flags"] = flagged(fitted["flags"], np.concatenate([pairs, pairs + 1]), "split")
+    split = has_flag(fitted, "split")
+    split[pairs] = split[pairs + 1] = True
+    fitted["flags"] = with_flags(fitted, {"split": split})
     near = cKDTree(positions(fitted)[pairs]).query(positions(fitted))[0] < AROUND * long.width
     near[single] = near[single + 1] = False  # what stays one atom stays as it was
     kept = np.setdiff1d(np.arange(len(of)), single + 1)

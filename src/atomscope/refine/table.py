@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.columns import conform, is_placed, need_positions, positions
+from atomscope.columns import conform, is_placed, need_positions, positions, with_flags
 from atomscope.errors import UsageError
 from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.phases import Fit, fit_frame
@@ -58,7 +58,7 @@ def refine(
     table = conform(atoms)
     done = measure(image, usable, table, options, dark=dark)
     if done is None:
-        return table.assign(flags=_marked(table, {"unrefined": np.ones(len(table), dtype=bool)}))
+        return table.assign(flags=with_flags(table, _unfitted(len(table))))
     with np.errstate(all="ignore"):
         return _fill(table, done, usable)
 
@@ -177,8 +177,7 @@ def _fill(table: pd.DataFrame, done: Measured, usable: NDArray[np.bool_]) -> pd.
         column = np.full(len(table), np.nan)
         column[rows] = values
         table[name] = column
-    marks = {name: np.zeros(len(table), dtype=bool) for name in ("edge", "masked", "overlap")}
-    marks["unrefined"] = np.ones(len(table), dtype=bool)
+    marks = _unfitted(len(table))
     marks["unrefined"][rows] = ~good
     shape = usable.shape
     x, y = fit.theta[:, X], fit.theta[:, Y]
@@ -186,8 +185,14 @@ def _fill(table: pd.DataFrame, done: Measured, usable: NDArray[np.bool_]) -> pd.
     marks["edge"][rows] = inset < width
     marks["overlap"][rows] = start.nearest < 2 * width
     marks["masked"][rows] = _touches(x, y, width, ~usable)
-    table["flags"] = _marked(table, marks)
+    table["flags"] = with_flags(table, marks)
     return table
+
+
+def _unfitted(count: int) -> dict[str, NDArray[np.bool_]]:
+    """Marks of columns that were not fitted."""
+    none = {name: np.zeros(count, dtype=bool) for name in ("edge", "masked", "overlap")}
+    return none | {"unrefined": np.ones(count, dtype=bool)}
 
 
 def _volume(theta: Floats, p: int) -> tuple[Floats, Floats, Floats]:
@@ -220,18 +225,3 @@ def _touches(x: Floats, y: Floats, width: Floats, bad: NDArray[np.bool_]) -> NDA
             distance = distance_transform_edt(~part)
             near[here] = distance[row[here] - top, column[here]] < 2 * width[here]
     return near
-
-
-def _marked(table: pd.DataFrame, marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
-    """Flags of the table with those of the fit replaced by the marks."""
-    ours = {"unrefined", "edge", "masked", "overlap"}
-    bits = np.zeros(len(table), dtype=np.int64)
-    for k, marked in enumerate(marks.values()):
-        bits += marked.astype(np.int64) << k
-    number, texts = pd.factorize(table["flags"])  # few texts, many atoms
-    keys, inverse = np.unique((number << len(marks)) + bits, return_inverse=True)
-    words = []
-    for key in keys.tolist():
-        before = set(str(texts[key >> len(marks)]).split()) - ours
-        words.append(" ".join(sorted(before | {m for k, m in enumerate(marks) if key >> k & 1})))
-    return np.array([*words, ""], dtype=object)[:-1][inverse]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import conform, positions
+from atomscope.columns import conform, has_flag, positions
 from atomscope.lattice import Lattice, empty_sites
 from atomscope.rules.findings import Bools, Floats
 
@@ -144,7 +144,7 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     """
     bright = _signal(rows)
     error = rows["intensity_err"].to_numpy(float)
-    recalled = was_recalled(rows)
+    recalled = has_flag(rows, "recalled")
     if lattice is None:
         return recalled
     sites = [bright[lattice.sublattice == site] for site in range(len(lattice.basis))]
@@ -156,12 +156,6 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     least = np.maximum(_TRACE * typical, _LIGHTEST * np.nanmin(of_site))
     trace = (bright < least) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
-
-
-def was_recalled(rows: pd.DataFrame) -> Bools:
-    """Which atoms were brought back, by their flags, shape (N,)."""
-    number, words = pd.factorize(rows["flags"])  # few words, many atoms
-    return np.array([*("recalled" in str(word) for word in words), False])[number]
 
 
 def _signal(rows: pd.DataFrame) -> Floats:
