@@ -19,13 +19,13 @@ from atomscope.classify.adapt import Change, change_of, misfit_of
 from atomscope.classify.beside import with_neighbours
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
-from atomscope.classify.examples import NONE
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.classify.shares import with_shares
 from atomscope.classify.twins import Twins, by_brightness
 from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
+from atomscope.recipe import NONE
 
 Floats = NDArray[np.float64]
 FORMAT = 2

@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from atomscope.columns import positions
 from atomscope.errors import InputError, UsageError
+from atomscope.recipe import NONE
 
-NONE = "none"  # label of examples that are none of the structures
 REACH = 0.6  # local spacings: a place farther from every atom marks none
 
 

@@ -21,7 +21,7 @@ from atomscope.classify.classifier import (
 )
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
-from atomscope.classify.examples import NONE, checked, matched
+from atomscope.classify.examples import checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.classify.twins import (
     COMMON,
@@ -33,6 +33,7 @@ from atomscope.classify.twins import (
 )
 from atomscope.columns import positions
 from atomscope.errors import UsageError
+from atomscope.recipe import NONE
 
 LEVEL = 0.9
 MOST = 2000  # examples: each is compared with all others

@@ -8,6 +8,7 @@ from scipy.spatial import cKDTree
 
 from atomscope.columns import positions
 from atomscope.detect.choose import View
+from atomscope.intervals import robust_scatter
 from atomscope.recipe.stages import RefineOptions
 from atomscope.types import Image
 
@@ -31,7 +32,7 @@ def occupied(fitted: pd.DataFrame) -> pd.DataFrame:
     if len(fitted) <= _NEIGHBOURS or not np.isfinite(bright).all():
         return fitted
     middle = float(np.median(bright))
-    if 1.48 * np.median(np.abs(bright - middle)) > _SCATTER * abs(middle):
+    if robust_scatter(bright) > _SCATTER * abs(middle):
         return fitted
     xy = positions(fitted)
     usual = np.median(bright[cKDTree(xy).query(xy, k=_NEIGHBOURS + 1)[1]], axis=1)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MOST_ATOMS = 20_000  # of a frame whose bonds are drawn: beyond, lines would cover the image
 _COMMON = 0.3  # share of all rings from which on the commonest size is that of a host
-_LONGEST = 16
 _MARGIN = 0.55  # spacings between the outermost atom of a defect and its circle
 _WIDEST = 8.0  # spacings: the circle of a boundary marks its middle
 
@@ -169,8 +168,9 @@ def _by_book(
 
 def _odd_rings(sheet: AtomGraph, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     from atomscope.graph import rings
+    from atomscope.graph.faces import LONGEST
 
-    found = rings(sheet, longest=_LONGEST)
+    found = rings(sheet, longest=LONGEST)
     if len(found) == 0:
         return ()
     counts = np.bincount(found.size)

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-NONE = "none"  # what a step says of atoms that are none of its labels
+NONE = "none"  # what examples and steps say of atoms that are none of the labels
 
 StepStage = ClassifyStage | SortStage
 Stage = Annotated[

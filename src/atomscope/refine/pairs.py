@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.columns import has_flag, positions, with_flags
+from atomscope.intervals import robust_scatter
 from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
@@ -108,7 +109,7 @@ def _long_ones(
     if fitted.sum() < FEWEST:
         return None
     intensity = float(np.median(usual[fitted]))
-    spread = _spread(usual[fitted])
+    spread = robust_scatter(usual[fitted])
     bright = fitted & (usual > np.maximum(BRIGHTER * intensity, intensity + UNLIKE * spread))
     if not bright.any():
         return None
@@ -119,7 +120,7 @@ def _long_ones(
         return None
     excess, error = _ellipticity(done)
     size = np.hypot(*excess.T)
-    least = max(LONGER, UNLIKE * max(_spread(part[done.fit.good]) for part in excess.T))
+    least = max(LONGER, UNLIKE * max(robust_scatter(part[done.fit.good]) for part in excess.T))
     rows = np.flatnonzero(bright & done.fit.good & (size > least) & (size > SURE * error))
     if not len(rows):
         return None
@@ -134,11 +135,6 @@ def _ellipticity(done: Measured) -> tuple[Floats, Floats]:
     values = fit.theta[:, [E1, E2]]
     variance = (fit.covariance[:, E1, E1] + fit.covariance[:, E2, E2]) * fit.misfit / 2
     return values - np.median(values[fit.good], axis=0), np.sqrt(np.maximum(variance, 0))
-
-
-def _spread(values: Floats) -> float:
-    """Standard deviation of most of the values, from the median of their deviations."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _half(square: Floats, excess: Floats) -> Floats:

@@ -14,13 +14,13 @@ from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 from atomscope.graph import AtomGraph, connect, rings
+from atomscope.graph.faces import LONGEST
 from atomscope.rules.book import Book
 from atomscope.rules.chains import chained
 from atomscope.rules.findings import Finding, Floats, Group, Ints, Words, joined
 from atomscope.rules.host import named_p
 
 _SHADOW = 1.25
-LARGEST = 16  # rings of more atoms are holes, and have no name
 
 
 def find_groups(
@@ -126,7 +126,7 @@ def on_top(graph: AtomGraph, foreign: NDArray[np.bool_], coordination: int) -> N
 
 
 def _odd_rings(sheet: AtomGraph, host: int, kept: Ints) -> list[tuple[int, ...]]:
-    found = rings(sheet, longest=LARGEST)
+    found = rings(sheet, longest=LONGEST)
     odd = np.flatnonzero(found.size != host)
     return [tuple(int(kept[i]) for i in found.members[r, : found.size[r]]) for r in odd]
 

@@ -11,9 +11,9 @@ from scipy.spatial import cKDTree
 from atomscope.columns import positions
 from atomscope.track.hmm import Chain, smooth
 from atomscope.track.motion import Floats, Ints
+from atomscope.track.tracker import RARE
 from atomscope.track.tracking import Tracking
 
-_RARE = 0.15  # share of the tracks: species with less are dopants
 _BONDED = 1.37  # spacings: between first and second neighbours of a honeycomb
 _DOUBT = 0.02  # share of frames in which a distance misleads
 _MISCOUNT = 0.05  # share of frames with a wrong number of bonds, before it is estimated
@@ -50,7 +50,7 @@ def dopant_tracks(tracking: Tracking) -> Ints:
         return np.empty(0, np.int64)
     share = lives["species"].map(lives["species"].value_counts(normalize=True))
     named = (lives["species"] != "").to_numpy(bool)
-    rare = (share < _RARE).to_numpy(bool) & named
+    rare = (share < RARE).to_numpy(bool) & named
     tracks = lives["track"].to_numpy(np.int64)
     return np.asarray(tracks[rare] if named.any() else tracks)
 
