@@ -129,8 +129,18 @@ def analyze(
         "seconds": clock.seconds,
         "warnings": lines,
     }
-    tables = (atoms, defects, movie.tracks, movie.events, links.steps)
-    return Result(image, *tables, measures, quality, card, new.discoveries)
+    return Result(
+        image=image,
+        atoms=atoms,
+        defects=defects,
+        tracks=movie.tracks,
+        events=movie.events,
+        steps=links.steps,
+        measures=measures,
+        quality=quality,
+        card=card,
+        discoveries=new.discoveries,
+    )
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:

@@ -87,37 +87,46 @@ class Result:
         was discovered discoveries.csv and cells, and of a movie tracks.csv and events.csv. Every
         file is written whole or not at all; atoms.csv comes first, run.json last.
         """
-        from atomscope.columns import of_frame
-        from atomscope.io.write import write_extxyz, write_json, write_table
-        from atomscope.plot import network, overlay, view_of
-        from atomscope.report import write_report
+        from atomscope.io.write import write_json
 
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
-        write_table(self.atoms, out / "atoms.csv")
-        write_table(self.defects, out / "defects.csv")
+        self._write_tables(out, parquet=parquet)
+        self._write_pictures(out)
+        write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
+        return out
+
+    def _write_tables(self, out: Path, *, parquet: bool) -> None:
+        from atomscope.io.write import write_extxyz, write_table
+
+        tables = {"atoms.csv": self.atoms, "defects.csv": self.defects}
         if len(self.steps):
-            write_table(self.steps, out / "steps.csv")
-        for name, table in self.measures.items():
-            write_table(table, out / file_of(name))
-        write_found(self.discoveries, self.atoms, self.image, out)
+            tables["steps.csv"] = self.steps
+        tables |= {file_of(name): table for name, table in self.measures.items()}
         if self.image.n_frames > 1:
-            write_table(self.tracks, out / "tracks.csv")
-            write_table(self.events, out / "events.csv")
+            tables |= {"tracks.csv": self.tracks, "events.csv": self.events}
         if parquet:
-            write_table(self.atoms, out / "atoms.parquet")
+            tables["atoms.parquet"] = self.atoms
+        for name, table in tables.items():
+            write_table(table, out / name)
+        write_found(self.discoveries, self.atoms, self.image, out)
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
-        count = self.image.n_frames
-        write_extxyz(self.atoms, shape, pixel_size, out / "structures.extxyz", n_frames=count)
-        curve = self.card["model"]["reliability"]
-        first = of_frame(self.atoms, 0)
-        host = self.card["defects"].get("host")
+        path, count = out / "structures.extxyz", self.image.n_frames
+        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count)
+
+    def _write_pictures(self, out: Path) -> None:
+        """Write the overlay of the first frame, and the page."""
+        from atomscope.columns import of_frame
+        from atomscope.plot import network, overlay, view_of
+        from atomscope.report import host_of, write_report
+
+        first, size, host = of_frame(self.atoms, 0), self.image.pixel_size, host_of(self.card)
         overlay(
             view_of(self.image, 0),
             first,
             out / "overlay.png",
-            pixel_size=pixel_size,
-            net=network(first, host=host, shape=shape, pixel_size=pixel_size),
+            pixel_size=size,
+            net=network(first, host=host, shape=self.image.frame_shape, pixel_size=size),
             defects=self.defects[self.defects["frame"] == 0],
         )
         write_report(
@@ -126,12 +135,10 @@ class Result:
             self.atoms,
             quality=self.quality,
             card=self.card,
-            reliability={**curve, "bins": curve["stated"]},
+            reliability=self.card["model"]["reliability"],
             defects=self.defects,
             tracks=self.tracks,
             events=self.events,
             measures=self.measures,
             discoveries=self.discoveries,
         )
-        write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
-        return out

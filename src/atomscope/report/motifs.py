@@ -15,16 +15,16 @@ from atomscope.columns import by_frame, positions
 from atomscope.plot import network
 from atomscope.plot.network import members
 from atomscope.report.gallery import (
+    PIXELS,
     Pose,
     View,
     align,
-    cut_out,
+    averaged,
     mean_and_error,
     mean_length,
     mean_lengths,
-    mean_of,
 )
-from atomscope.report.pictures import Levelled, data_uri
+from atomscope.report.words import length
 from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import FloatArray, Image
 
@@ -32,11 +32,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MAX_KINDS = 12
-PIXELS = 120  # edge of a class average
 _MAX_VIEWS = 120  # of a kind, spread evenly: the error is a tenth of one view's by then
 _MAX_ATOMS = 40  # of a motif: boundaries are each of their own
 _MISFIT = 0.5  # spacings, from which on a view is not of this motif
-_BRIGHTEST = 1.0  # of a class average, in units of the frame's contrast: heavy atoms are cut off
 _RIM = 1.4  # spacings of host around the motif
 _NEAREST = 12  # atoms that a first shell has at most
 _SHELL = 1.35  # of the nearest distance: atoms that belong to an empty site
@@ -131,15 +129,16 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
     frames = {frame: _frame(rows) for frame, rows in by_frame(atoms) if frame in wanted}
     classes = {name: _class_of(rows, frames, image, host) for name, rows in chosen.items()}
     found = {name: one for name, one in classes.items() if one is not None}
-    pictures = _pictures(image, found)
+    views = [[(v.frame, p) for v, p in zip(c.views, c.poses, strict=True)] for c in found.values()]
+    pictures = averaged(image, views, [one.side for one in found.values()])
     known = defects.drop_duplicates("name").set_index("name")["known"]
     return [
         Motif(
             name, bool(known[name]), f"{int(counts[name]):,}", len(one.views),
-            data_uri(np.minimum(pictures[name], _BRIGHTEST)), _length(one.side, image.pixel_size),
+            picture, length(one.side, image.pixel_size),
             _lines(one, image.pixel_size), _by_pair(one, image.pixel_size),
         )
-        for name, one in found.items()
+        for (name, one), picture in zip(found.items(), pictures, strict=True)
     ]  # fmt: skip
 
 
@@ -209,25 +208,6 @@ def _upright(view: View) -> View:
     return View(centred @ axes.T, view.species, view.errors, view.frame)
 
 
-def _pictures(image: Image, classes: Mapping[str, _Class]) -> dict[str, FloatArray]:
-    """Average the views, frame by frame, so that each frame is read once."""
-    views = [
-        (view.frame, name, pose)
-        for name, one in classes.items()
-        for view, pose in zip(one.views, one.poses, strict=True)
-    ]
-    sums = {name: [np.zeros((PIXELS, PIXELS)), np.zeros((PIXELS, PIXELS))] for name in classes}
-    read: int = -1
-    frame = Levelled(np.zeros((0, 0)))
-    for number, name, pose in sorted(views, key=lambda view: view[0]):
-        if number != read:
-            read, frame = number, Levelled(image.frame(number))
-        values, weights = cut_out(frame, pose, classes[name].side, PIXELS)
-        sums[name][0] += values
-        sums[name][1] += weights
-    return {name: mean_of([values], [weights]) for name, (values, weights) in sums.items()}
-
-
 def _lines(one: _Class, pixel_size: float | None) -> tuple[Line, ...]:
     means, errors = mean_lengths(one.views, one.poses, one.bonds)
     ends = ((one.reference.points / one.side + 0.5) * PIXELS).round(1).tolist()
@@ -264,7 +244,3 @@ def _named(mean: float, error: float, pixel_size: float | None) -> str:
     return value + (
         f" ± {error:.2g} px" if pixel_size is None else f" ± {100 * error * pixel_size:.2g} pm"
     )
-
-
-def _length(pixels: float, pixel_size: float | None) -> str:
-    return f"{pixels:.0f} px" if pixel_size is None else f"{pixels * pixel_size:.1f} Å"
