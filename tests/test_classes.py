@@ -69,9 +69,8 @@ class TestRecipes:
     """Recipes; loading one needs no torch."""
 
     def test_every_recipe_of_the_package_builds_its_world(self):
-        from atomscope.apps.train import RECIPES
         from atomscope.simulate.dataset import patch
-        from atomscope.train.settings import TrainingRecipe
+        from atomscope.train.settings import RECIPES, TrainingRecipe
 
         for path in RECIPES.glob("*.yaml"):
             recipe = TrainingRecipe.load(path)

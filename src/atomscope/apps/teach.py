@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from atomscope.apps.track import read_atoms
+from atomscope.apps.track import read_table
 from atomscope.apps.train import need_torch
 from atomscope.errors import UsageError
 
@@ -163,7 +163,7 @@ def finetuned(
 def atoms_of(source: Path) -> pd.DataFrame:
     """Return the atoms of a run, or of an image, which is analysed."""
     if source.is_dir() or source.suffix == ".csv":
-        return read_atoms(source / "atoms.csv" if source.is_dir() else source)
+        return read_table(source / "atoms.csv" if source.is_dir() else source)
     from atomscope.pipeline import analyze
 
     return analyze(source).atoms

@@ -12,8 +12,6 @@ from atomscope.errors import UsageError
 if TYPE_CHECKING:
     from atomscope.train.settings import TrainingRecipe
 
-RECIPES = Path(__file__).parents[1] / "train" / "recipes"
-
 
 @dataclass(frozen=True)
 class Resources:
@@ -37,11 +35,7 @@ def plan_of(recipe: str | None, structure: str | None, zone: str) -> TrainingRec
         raise UsageError("give either a recipe (a name or a YAML file) or --structure.")
     if structure is not None:
         return recipe_for(structure, parse_zone(zone))
-    path = RECIPES / f"{recipe}.yaml"
-    if not path.is_file() and not Path(str(recipe)).exists():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-        raise UsageError(f"recipe {recipe!r}: neither a file nor one of {known}.")
-    return TrainingRecipe.load(path if path.is_file() else Path(str(recipe)))
+    return TrainingRecipe.load(str(recipe))
 
 
 def need_torch(what: str) -> None:
