@@ -10,15 +10,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.classify.beside import Shown, beside_examples
-from atomscope.classify.classifier import (
-    FORMAT,
-    Calibration,
-    Card,
-    Classifier,
-    calibration,
-    columns_of,
-    probabilities,
-)
+from atomscope.classify.card import FORMAT, Calibration, Card, calibration
+from atomscope.classify.classifier import Classifier, columns_of, probabilities
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
 from atomscope.classify.examples import checked, matched
