@@ -65,6 +65,7 @@ def test_run_card_says_what_was_done(tmp_path):
     assert card["versions"]["atomscope"] == atomscope.__version__
     stages = {"read", "scale", "detect", "refine", "lattice", "identify", "name", "track", "know"}
     assert set(card["seconds"]) == stages | {"discover"}
+    assert set(card["seeds"]) == {"discover"}
     assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
 
 

@@ -55,7 +55,7 @@ def run_card(
         },
         "recipe": plan.model_dump(mode="json"),
         "versions": versions(),
-        "seeds": {},
+        "seeds": {},  # of the stages that draw random numbers
     }
 
 

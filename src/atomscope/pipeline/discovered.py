@@ -47,6 +47,7 @@ def discovered(
     if not chosen:
         return Discovered()
     from atomscope.discover import discover
+    from atomscope.discover.find import SEED
 
     here, named = (table[table["frame"].isin(chosen)] for table in (atoms, defects))
     try:
@@ -54,7 +55,7 @@ def discovered(
     except UsageError as error:
         return Discovered(warnings=(f"{image.name}: nothing was discovered: {error}",))
     facts = {"frames": len(chosen), "configurations": len(found), **found.facts}
-    return Discovered(found, {"discoveries": facts})
+    return Discovered(found, {"discoveries": facts, "seeds": {"discover": SEED}})
 
 
 def write_found(

@@ -173,10 +173,6 @@ class Recipe(BaseModel):
         detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
         return self._with(detect)
 
-    def to_yaml(self) -> str:
-        """Return the text of a recipe file; `load` gives the same recipe again."""
-        return yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
-
 
 def _kind(stage: Stage) -> str:
     return "step" if stage.stage in _STEPS else stage.stage

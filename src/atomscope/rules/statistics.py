@@ -43,21 +43,6 @@ def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> p
     return pd.DataFrame(rows, columns=columns)
 
 
-def pair_correlation(
-    defects: pd.DataFrame, shape: tuple[int, int], edges: Floats
-) -> tuple[Floats, Floats]:
-    """Pair correlation g(r) of defects within frames, 1 where they do not know of each other.
-
-    See `pair_counts` for the arguments and the border.
-
-    Returns:
-        g (B,) and its standard error from the counted pairs; NaN where none are expected.
-    """
-    found, expected, _ = pair_counts(defects, shape, edges)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return found / expected, np.sqrt(np.maximum(found, 1)) / expected
-
-
 def pair_counts(
     points: pd.DataFrame, shape: tuple[int, int], edges: Floats
 ) -> tuple[Floats, Floats, Floats]:
