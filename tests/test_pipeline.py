@@ -105,6 +105,7 @@ def test_a_wrong_unit_is_noticed_and_said(factor):
     assert not atomscope.analyze(frame, pixel_size=0.1).warnings
     warnings = atomscope.analyze(frame, pixel_size=0.1 * factor).warnings
     assert any("0.1 Å per px is likely" in line for line in warnings)
+    assert sum("no crystal has" in line for line in warnings) == 1
 
 
 def test_no_atoms_is_said(rng):
