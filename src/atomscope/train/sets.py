@@ -58,7 +58,10 @@ def simulate(
     shard = numbers[1] if shard is None else shard
     if multislice:
         if size is not None:
-            raise UsageError("size has no meaning with multislice: the recipe gives the cell.")
+            raise UsageError(
+                f"size {size} px: expected none with multislice, whose recipe gives the cell; "
+                "leave it out."
+            )
         plan, draw = specimen_set(SpecimenRecipe.load(str(recipe)), seed, count, shard)
     else:
         found = recipe if isinstance(recipe, TrainingRecipe) else TrainingRecipe.load(recipe)
