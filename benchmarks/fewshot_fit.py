@@ -17,7 +17,8 @@ import numpy as np
 import yaml
 from scipy.optimize import minimize_scalar
 
-from atomscope.classify.classifier import FILE, Calibration, probabilities
+from atomscope.classify.card import FILE, Calibration
+from atomscope.classify.classifier import probabilities
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import embedder
 from atomscope.classify.shares import with_shares

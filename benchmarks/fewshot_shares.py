@@ -27,7 +27,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-from atomscope.classify import beside, classifier, shares
+from atomscope.classify import beside, card, classifier, shares
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import Embedded, embed, embedder
 from atomscope.train import environments
@@ -144,7 +144,7 @@ def asked(
 
     def said(seen: Embedded, which: np.ndarray) -> np.ndarray:
         found = log_likelihood(seen.values[which] @ white, shown @ white, kind, len(common))
-        return classifier.probabilities(found, (), classifier.calibration())
+        return classifier.probabilities(found, (), card.calibration())
 
     inside, truth = np.flatnonzero(np.isin(other, common)), other[np.isin(other, common)]
     p, around, lift = said(told, inside), None, None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -216,6 +217,39 @@ def test_info_of_bad_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "no such file" in capsys.readouterr().err
     assert run(["info", str(_spectrum_h5(tmp_path / "a"))]) == 0
     assert "not taken: a spectrum" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        ("pyarrow", ["analyze", "--sample", "graphene-si", "--format", "parquet"], "parquet"),
+        ("torch", ["train", "graphene"], "train"),
+        ("onnxscript", ["train", "graphene"], "train"),
+    ],
+)
+def test_what_is_not_installed_is_told_before_the_work(
+    package: str,
+    words: list[str],
+    extra: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert run([*words, "-o", str(tmp_path / "out")]) == 3
+    assert f"pip install 'atomscope[{extra}]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_info_marks_the_image_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.npz"
+    np.savez(path, spectrum=COUNTS[0], first=COUNTS[:40, :40], second=COUNTS, third=COUNTS[:9, :9])
+    assert run(["info", str(path)]) == 0
+    marked = [line.split() for line in capsys.readouterr().out.splitlines() if line[0] == "*"]
+    assert [line[2] for line in marked] == ["second"]
+    assert atomscope.read(path).frame_shape == COUNTS.shape
 
 
 def test_output_that_cannot_be_written(

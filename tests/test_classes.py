@@ -9,9 +9,15 @@ import pytest
 
 from atomscope.errors import UsageError
 from atomscope.models.targets import REACH, to_maps
-from atomscope.simulate.classed import Change, Host, classed_lattice, classes_of
-from atomscope.simulate.crystals import project
+from atomscope.simulate.classed import Change, Host, classed_lattice
+from atomscope.simulate.crystals import Basis, project
 from atomscope.simulate.materials import material
+
+
+def classes_of(basis: Basis) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Names of the classes of a structure, one for each species, and the class of each site."""
+    names = tuple(dict.fromkeys(basis.species))
+    return names, tuple(names.index(s) for s in basis.species)
 
 
 def molybdenite() -> Host:
@@ -69,9 +75,8 @@ class TestRecipes:
     """Recipes; loading one needs no torch."""
 
     def test_every_recipe_of_the_package_builds_its_world(self):
-        from atomscope.apps.train import RECIPES
         from atomscope.simulate.dataset import patch
-        from atomscope.train.settings import TrainingRecipe
+        from atomscope.train.settings import RECIPES, TrainingRecipe
 
         for path in RECIPES.glob("*.yaml"):
             recipe = TrainingRecipe.load(path)

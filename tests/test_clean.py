@@ -213,4 +213,4 @@ class TestErrors:
     def test_size_and_multislice_exclude_each_other(self, tmp_path, capsys):
         options = ["--multislice", "--size", "64", "-o", str(tmp_path / "set")]
         assert run(["simulate", "graphene-si", *options]) == 2
-        assert "--size" in capsys.readouterr().err
+        assert "size 64 px: expected none with multislice" in capsys.readouterr().err

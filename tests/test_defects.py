@@ -12,8 +12,15 @@ from atomscope.errors import UsageError
 from atomscope.simulate import boundaries, defects
 from atomscope.simulate.bonds import wrapped
 from atomscope.simulate.materials import material, names
-from atomscope.simulate.relax import relax, strain_energy
+from atomscope.simulate.relax import relax
 from atomscope.simulate.sheets import Sheet, columns_of, noted, supercell
+from atomscope.simulate.springs import springs_of
+
+
+def strain_energy(sheet: Sheet) -> float:
+    """Energy of all springs; 0 in a perfect crystal."""
+    springs = springs_of(sheet, np.ones(len(sheet.atoms), dtype=bool))
+    return springs.energy(sheet.atoms.positions)[0]
 
 
 @pytest.fixture(scope="module")
@@ -250,8 +257,6 @@ def test_relaxation_lowers_strain_near_the_defect_and_leaves_the_rest(graphene, 
 
 
 def test_the_force_is_the_slope_of_the_energy(mos2, rng):
-    from atomscope.simulate.springs import springs_of
-
     for sheet in (defects.substitute(mos2, [0], "Re"), supercell(material("graphene").atoms)):
         springs = springs_of(sheet, np.ones(len(sheet.atoms), dtype=bool))
         place = sheet.atoms.positions + rng.normal(0, 0.05, sheet.atoms.positions.shape)

@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 
 from atomscope.errors import InputError, UsageError
 from atomscope.io import Frames, from_array, read, to_hyperspy, to_sidpy, to_xarray
+from atomscope.io.frames import cut
 from atomscope.types import Image
 from io_files import ramp
 
@@ -133,6 +134,31 @@ def test_frames_slice_as_numpy(key: Any) -> None:
     np.testing.assert_array_equal(lazy[key], values[key])
     if isinstance(key, int):
         assert asked == [key % 4]
+
+
+@given(key=st.one_of(
+    st.integers(-3, 2),
+    st.slices(3),
+    st.tuples(st.integers(-3, 2), st.slices(12)),
+    st.tuples(st.slices(3), st.slices(12), st.integers(0, 9)),
+))  # fmt: skip
+def test_a_part_of_a_movie_slices_as_numpy(key: Any) -> None:
+    values = np.stack([A + i for i in range(5)])
+    part = cut(Image(values), (1, 4))
+    np.testing.assert_array_equal(part.data[key], values[1:4][key])
+
+
+def test_a_frame_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        movie = file.create_dataset("data/movie", data=MOVIE, chunks=(1, *A.shape), compression=4)
+        file["data/other"] = A[:4, :4]
+        start = movie.id.get_chunk_info(0).byte_offset
+    with path.open("r+b") as stream:
+        stream.seek(start)
+        stream.write(bytes(20))
+    with pytest.raises(InputError, match=r"^m.h5 \[/data/movie\]: cannot be read"):
+        read(path).frame(0)
 
 
 @pytest.mark.parametrize("kind", ["tif", "h5", "mp4"])

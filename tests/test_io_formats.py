@@ -417,7 +417,7 @@ def test_scale_without_unit_is_told_and_not_used(tmp_path: Path) -> None:
 def test_entry_tells_unit_and_type(tmp_path: Path) -> None:
     (entry,) = list_images(CALIBRATED["a.dm4"](tmp_path / "a.dm4"))
     assert entry == Entry(
-        0, "HAADF", (12, 10), "float32", pytest.approx(0.1), "nm", "haadf", True, ""
+        0, "HAADF", (12, 10), "float32", pytest.approx(0.1), "nm", "haadf", True, "", True
     )
 
 

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,6 +68,7 @@ def test_run_card_says_what_was_done(tmp_path):
     assert card["versions"]["atomscope"] == atomscope.__version__
     stages = {"read", "scale", "detect", "refine", "lattice", "identify", "name", "track", "know"}
     assert set(card["seconds"]) == stages | {"discover"}
+    assert set(card["seeds"]) == {"discover"}
     assert recipes.Recipe.model_validate(card["recipe"]) == recipes.load("columns")
 
 
@@ -274,6 +276,7 @@ def test_a_wrong_unit_is_noticed_and_said(factor):
     assert not atomscope.analyze(frame, pixel_size=0.1).warnings
     warnings = atomscope.analyze(frame, pixel_size=0.1 * factor).warnings
     assert any("0.1 Å per px is likely" in line for line in warnings)
+    assert sum("no crystal has" in line for line in warnings) == 1
 
 
 def test_no_atoms_is_said(rng):
@@ -293,6 +296,16 @@ def test_several_inputs_get_a_folder_each(tmp_path, capsys):
     assert [("error" in s) for s in json.loads(said.out)] == [False, True, False]
     assert said.err.count("\n") == 1
     assert {p.name for p in (tmp_path / "out" / "b").iterdir()} == FILES
+
+
+def test_folders_are_named_after_the_file_not_the_path_inside_it(tmp_path, capsys):
+    frame, _ = lattice_frame(size=96)
+    for name in ("a.h5", "b.h5"):
+        with h5py.File(tmp_path / name, "w") as file:
+            file["data/movie"] = frame
+    inputs = [f"{tmp_path / name}::/data/movie" for name in ("a.h5", "b.h5")]
+    assert run(["analyze", *inputs, "-o", str(tmp_path / "out")]) == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"a", "b"}
 
 
 def test_recipes_refuse_what_they_do_not_know(tmp_path):

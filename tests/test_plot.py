@@ -21,7 +21,6 @@ from atomscope.plot import (
     circles,
     classify_colours,
     grey,
-    median_spacing,
     network,
     overlay,
     scale_bar,
@@ -408,9 +407,3 @@ def test_colours_follow_what_was_taught_else_species_else_probability() -> None:
     assert nothing.labels == ("C", "unknown")
     for classes in (by_taught, by_species, by_p):
         assert len(set(classes.colours)) == len(classes.colours) == len(classes.labels)
-
-
-def test_the_spacing_of_a_grid_is_its_pitch() -> None:
-    y, x = np.mgrid[0:100:5, 0:100:5]
-    assert median_spacing(table(np.column_stack([x.ravel(), y.ravel()]))) == 5
-    assert median_spacing(empty()) is None

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from atomscope.columns import FLAGS, conform
+from atomscope.columns import FLAGS, conform, has_flag, with_flags
 from atomscope.errors import UsageError
 from atomscope.refine import RefineOptions, cramer_rao, refine
 
@@ -305,3 +305,23 @@ def test_fits_that_ran_away_are_taken_back():
     assert held["x_px"].tolist() == [10.5, 30.0]
     assert held["x_err_px"].isna().tolist() == [False, True]
     assert held["flags"].tolist() == ["edge", "edge unrefined"]
+
+
+def test_a_recipe_refines_as_refine_does():
+    from atomscope.recipe import RefineStage
+
+    assert RefineStage().model_dump(exclude={"stage"}) == RefineOptions().model_dump()
+
+
+@given(
+    texts=st.lists(st.sets(st.sampled_from(sorted(FLAGS))), min_size=1, max_size=8),
+    word=st.sampled_from(sorted(FLAGS)),
+    data=st.data(),
+)
+def test_flags_are_set_where_marked_and_others_stay(texts, word, data):
+    rows = np.array(data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts))))
+    before = pd.DataFrame({"flags": [" ".join(sorted(words)) for words in texts]})
+    after = before.assign(flags=with_flags(before, {word: rows}))
+    assert (has_flag(after, word) == rows).all()
+    for other in set(FLAGS) - {word}:
+        assert (has_flag(after, other) == has_flag(before, other)).all()

@@ -602,19 +602,13 @@ def test_percent_rounds_nothing_to_none_or_all(share: float) -> None:
     assert float(text.strip("<> %")) == pytest.approx(100 * share, abs=0.1)
 
 
-def test_reliability_takes_borders_or_middles_of_bins() -> None:
-    observed, counts = [0.1, None, 0.9], [5, 0, 9]
-    borders = {"bins": [0.0, 1 / 3, 2 / 3, 1.0], "observed": observed, "counts": counts}
-    middles = {"bins": [1 / 6, 0.5, 5 / 6], "observed": observed, "counts": counts}
-
-    def curve(reliability: dict[str, Any]) -> np.ndarray:
-        source = reliability_chart(reliability).renderers[-1].data_source
-        return np.column_stack([source.data["x"], source.data["y"]])
-
-    np.testing.assert_allclose(curve(borders), [[1 / 6, 0.1], [5 / 6, 0.9]])
-    np.testing.assert_allclose(curve(middles), curve(borders))
+def test_the_curve_of_reliability_shows_the_bins_that_are_known() -> None:
+    known = {"stated": [1 / 6, 0.5, 5 / 6], "observed": [0.1, None, 0.9], "counts": [5, 0, 9]}
+    source = reliability_chart(known).renderers[-1].data_source
+    curve = np.column_stack([source.data["x"], source.data["y"]])
+    np.testing.assert_allclose(curve, [[1 / 6, 0.1], [5 / 6, 0.9]])
     assert reliability_chart(None) is None
-    assert reliability_chart({"bins": [0.5], "observed": [None], "counts": [0]}) is None
+    assert reliability_chart({"stated": [0.5], "observed": [None], "counts": [0]}) is None
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")

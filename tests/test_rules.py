@@ -13,7 +13,7 @@ from atomscope.rules import Book, Rule, load, name_defects, names
 from atomscope.rules.book import bounds
 from atomscope.rules.cell import defect_cell
 from atomscope.rules.joint import reconcile
-from atomscope.rules.statistics import concentrations, pair_correlation
+from atomscope.rules.statistics import concentrations, pair_counts
 from atomscope.simulate import boundaries
 from atomscope.simulate.materials import material
 from atomscope.simulate.named import NamedFrame, named_frame
@@ -301,8 +301,8 @@ def test_defects_at_random_places_do_not_know_of_each_other():
     xy = rng.uniform(0, 1, (40, 60, 2)) * [200, 100]
     table = pd.DataFrame(xy.reshape(-1, 2), columns=["x_px", "y_px"])
     table["frame"] = np.repeat(np.arange(40), 60)
-    g, error = pair_correlation(table, (100, 200), np.linspace(5, 60, 8))
-    assert np.abs((g - 1) / error).max() < 4
+    found, expected, _ = pair_counts(table, (100, 200), np.linspace(5, 60, 8))
+    assert (np.abs(found - expected) / np.sqrt(np.maximum(found, 1))).max() < 4
 
 
 def _table_of(sheet) -> pd.DataFrame:

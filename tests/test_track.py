@@ -414,6 +414,17 @@ def test_command_writes_its_files(
     assert atomscope.track is track
 
 
+def test_the_table_that_cannot_be_read_is_named(
+    hopping: tuple[Movie, Tracking], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hopping[0].atoms.to_csv(tmp_path / "atoms.csv", index=False)
+    (tmp_path / "defects.csv").write_text("")
+    assert run(["track", str(tmp_path), "-o", str(tmp_path / "out")]) == 3
+    line = capsys.readouterr().err
+    assert "defects.csv: cannot be read" in line
+    assert "table of atoms" not in line
+
+
 @pytest.mark.parametrize("seed", [1003, 1004])
 def test_short_stays_and_trades_among_likes_are_no_other_atoms(seed: int) -> None:
     """A trimer that turned for nine frames; three silicon atoms, some unread, that stayed."""

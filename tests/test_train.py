@@ -102,6 +102,18 @@ def test_loss_falls(tmp_path):
     assert rows["train_loss"][-1] < 0.8 * rows["train_loss"][0]
 
 
+def test_each_row_has_the_mean_loss_of_the_steps_since_the_one_before(tmp_path):
+    losses = {}
+    for every in (1, 3):
+        phases = (TrainingPhase(steps=5),)
+        recipe = TINY.model_copy(update={"phases": phases, "validate_every": every})
+        loop.train(recipe, tmp_path / str(every), workers=0)
+        log = tmp_path / str(every) / "phase-1" / "metrics.csv"
+        losses[every] = np.genfromtxt(log, delimiter=",", names=True)["train_loss"]
+    each = losses[1]
+    assert losses[3] == pytest.approx([each[:3].mean(), each[3:].mean()], rel=1e-4)
+
+
 def test_unknown_keys_are_refused(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text("name: x\nstepps: 4\n")

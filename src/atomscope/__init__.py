@@ -28,7 +28,7 @@ _HOME = {
     "read": "atomscope.io",
     "refine": "atomscope.refine",
     "report": "atomscope.report",
-    "simulate": "atomscope.apps.simulate",
+    "simulate": "atomscope.train.sets",
     "teach": "atomscope.classify",
     "track": "atomscope.track",
     "train": "atomscope.train.run",

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.errors import UsageError
+
 
 @dataclass(frozen=True)
 class Column:
@@ -140,12 +142,51 @@ FLAGS: dict[str, str] = {
 }
 
 
-def flagged(flags: pd.Series[str], rows: NDArray[np.int64], word: str) -> NDArray[np.object_]:
-    """Return the flags (N,) of a table with a word of `FLAGS` added in some rows."""
-    words = [set(text.split()) for text in flags]
-    for row in rows:
-        words[row].add(word)
-    return np.array([" ".join(sorted(w)) for w in words], dtype=object)
+def need_positions(table: pd.DataFrame) -> None:
+    """Raise a `UsageError` where a table has no x_px or no y_px."""
+    missing = [name for name in ("x_px", "y_px") if name not in table]
+    if missing:
+        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+
+
+def positions(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return x_px and y_px of a table, shape (N, 2), in px.
+
+    Raises:
+        UsageError: The table has not both.
+    """
+    need_positions(table)
+    return table[["x_px", "y_px"]].to_numpy(float)
+
+
+def is_placed(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows of a table have a finite position, shape (N,)."""
+    return np.asarray(np.isfinite(positions(table)).all(axis=1))
+
+
+def has_flag(table: pd.DataFrame, word: str) -> NDArray[np.bool_]:
+    """Return which rows of a table carry a word of `FLAGS`, shape (N,)."""
+    number, texts = pd.factorize(table["flags"])  # few texts, many rows
+    return np.array([*(word in str(text).split() for text in texts), False])[number]
+
+
+def with_flags(table: pd.DataFrame, marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
+    """Return the flags (N,) of a table with words of `FLAGS` in the marked rows and no others.
+
+    Args:
+        table: With flags; words that are not in `marks` stay.
+        marks: For each word the rows that carry it, shape (N,).
+    """
+    bits = np.zeros(len(table), dtype=np.int64)
+    for k, marked in enumerate(marks.values()):
+        bits += marked.astype(np.int64) << k
+    number, texts = pd.factorize(table["flags"])  # few texts, many rows
+    keys, inverse = np.unique((number << len(marks)) + bits, return_inverse=True)
+    words = []
+    for key in keys.tolist():
+        before = set(str(texts[key >> len(marks)]).split()) - set(marks)
+        words.append(" ".join(sorted(before | {m for k, m in enumerate(marks) if key >> k & 1})))
+    return np.array([*words, ""], dtype=object)[:-1][inverse]
 
 
 def empty(columns: tuple[Column, ...] = ATOMS, rows: int = 0) -> pd.DataFrame:

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
+from atomscope.spacing import is_ordered
+
 if TYPE_CHECKING:
     import pandas as pd
 
 FloatArray = NDArray[np.floating[Any]]
 
-_ORDERED = 0.35  # relative quartile range of spacings; above 0.6 where atoms lie at random
 _GAP = 1.75  # in typical distances: one missing atom leaves a hole of about one
 _BINS = 240  # of 0.8 % of the spacing: fine enough to show the spread of a good lattice
 _MAX_CELLS = 4_000_000
@@ -169,7 +171,7 @@ def concerns(result: Quality) -> dict[str, str]:
 
 def _positions_by_frame(atoms: pd.DataFrame) -> Iterator[FloatArray]:
     for _, rows in atoms.groupby("frame"):
-        yield rows[["x_px", "y_px"]].to_numpy(float)
+        yield positions(rows)
 
 
 def _neighbours(xy: FloatArray) -> FloatArray:
@@ -190,10 +192,7 @@ def _is_ordered(distances: FloatArray, typical: float | None) -> bool:
     # Beyond atoms that were found twice, which would make any lattice look varied.
     beyond = np.where(distances < 0.3 * typical, np.inf, distances).min(axis=1)
     spacings = beyond[np.isfinite(beyond)]
-    if spacings.size < 10:
-        return False
-    low, middle, high = np.quantile(spacings, [0.25, 0.5, 0.75])
-    return bool(high - low < _ORDERED * middle)
+    return spacings.size >= 10 and is_ordered(spacings)
 
 
 def _duplicate_limit(typical: float | None, ordered: bool, atoms: pd.DataFrame) -> float | None:

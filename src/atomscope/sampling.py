@@ -82,11 +82,6 @@ def to_input(xy: Floats, factor: float) -> Floats:
     return (xy + 0.5) / factor - 0.5
 
 
-def to_sampled(xy: Floats, factor: float) -> Floats:
-    """Return positions (N, 2) of the input frame in px of the resampled frame."""
-    return (xy + 0.5) * factor - 0.5
-
-
 @lru_cache(maxsize=8)  # parts of the same size are looked at one after the other
 def _weights(length: int, factor: float) -> sparse.csr_matrix:
     """Return the (new, old) matrix of triangle weights along one axis; every row sums to 1."""

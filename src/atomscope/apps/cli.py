@@ -22,9 +22,6 @@ Out = Annotated[Path, Parameter(name=["--out", "-o"])]
 STOPPED = "stopped; files already written are whole; a run without run.json is unfinished."
 Switch = Annotated[bool, Parameter(negative="")]
 
-# Matrices here are small: on a busy machine the threads of BLAS only wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
 app = App(
     name="atomscope",
     help="From an atom-resolved micrograph (STEM, STM) to a calibrated table of atoms.",
@@ -275,6 +272,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code."""
     from cyclopts.exceptions import CycloptsError
 
+    # Matrices here are small: on a busy machine the threads of BLAS only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy reads it when it is imported
     try:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()  # whoever reads may have gone, and is to be noticed here

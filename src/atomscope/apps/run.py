@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from atomscope.apps.faults import interrupted, unforeseen
 from atomscope.apps.imports import import_all
 from atomscope.apps.progress import progress_bar
-from atomscope.errors import AtomscopeError, InputError, MissingExtraError, UsageError
+from atomscope.errors import AtomscopeError, InputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +127,7 @@ def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, 
         "species": plain(result.card["species"].get("composition", {})),
         "warnings": list(result.warnings),
         "verdict": {k: result.card["verdict"][k] for k in ("verdict", "score", "reasons")},
-        "quality": json.loads(json.dumps(result.quality.to_dict())),
+        "quality": plain(result.quality.to_dict()),
     }
 
 
@@ -207,16 +206,15 @@ def _counted(names: pd.Series, most: int = 8) -> str:
 
 
 def _check(options: Options) -> None:
+    from atomscope.io.extras import need
+
     if options.pixel_size is not None and not 0 < options.pixel_size < 1e4:
         raise UsageError(f"--pixel-size {options.pixel_size}: expected Å per pixel above 0.")
     if options.jobs < 1:
         raise UsageError(f"--jobs {options.jobs}: expected 1 or more.")
     _range(options.frames)
-    if options.parquet and find_spec("pyarrow") is None:
-        raise MissingExtraError(
-            "--format parquet needs pyarrow, which is not installed: "
-            "pip install 'atomscope[parquet]'"
-        )
+    if options.parquet:
+        need("pyarrow", "--format parquet", "'atomscope[parquet]'")
 
 
 def _plan(options: Options) -> Recipe:
@@ -279,12 +277,13 @@ def _sample(name: str) -> Path:
 
 def _folders(inputs: list[Path], out: Path) -> list[Path]:
     """One folder per input: `out` itself for one, subfolders with unique names for several."""
+    from atomscope.io.registry import split_path
+
     if len(inputs) == 1:
         return [out]
     folders: list[Path] = []
     for path in inputs:
-        name = path.name.rpartition("::")[0] or path.name
-        stem = Path(name).stem or "input"
+        stem = split_path(path)[0].stem or "input"
         names = (stem if n == 1 else f"{stem}-{n}" for n in count(1))
         folders.append(next(out / name for name in names if out / name not in folders))
     return folders

@@ -15,24 +15,18 @@ def show_file(path: Path, *, as_json: bool) -> None:
     Raises:
         InputError: The file cannot be read.
     """
-    from atomscope.io import list_images, read
+    from atomscope.io import list_images
 
     entries = list_images(path)
     if as_json:
         print(json.dumps([asdict(entry) for entry in entries], indent=1))
         return
-    images = [e for e in entries if e.is_image]
-    best = read(path).name if len(images) > 1 else None
     for entry in entries:
         size = " x ".join(str(n) for n in reversed(entry.shape))
         scale = f"{entry.pixel_size:.5g} Å/px" if entry.pixel_size else "pixel size unknown"
         kind = entry.modality if entry.is_image else f"not taken: {entry.reason}"
-        mark = "*" if entry.is_image and (len(images) == 1 or _is(entry.name, best)) else " "
+        mark = "*" if entry.best else " "
         print(f"{mark} {entry.index}  {entry.name}  {size}  {entry.dtype}  {scale}  {kind}")
-
-
-def _is(name: str, best: str | None) -> bool:
-    return best is not None and best.endswith(name)
 
 
 def show_models() -> None:

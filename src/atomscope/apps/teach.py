@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from atomscope.apps.track import read_atoms
-from atomscope.errors import MissingExtraError, UsageError
+from atomscope.apps.track import read_table
+from atomscope.apps.train import need_torch
+from atomscope.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,8 +139,6 @@ def finetuned(
         UsageError: The examples do not fit, or are none of atoms.
         MissingExtraError: torch is not installed.
     """
-    from importlib.util import find_spec
-
     import numpy as np
 
     from atomscope.classify.classifier import NETWORK
@@ -148,10 +147,7 @@ def finetuned(
 
     if of not in ("atom", "place"):
         raise UsageError(f"--finetune with --of {of}: expected examples of atoms or places.")
-    if find_spec("torch") is None or find_spec("onnxscript") is None:
-        raise MissingExtraError(
-            "--finetune needs torch, which is not installed; pip install 'atomscope[train]'."
-        )
+    need_torch("--finetune")
     from atomscope.train.finetune import finetune
 
     rows = matched(marked, tables, names, [embed(table).spacing for table in tables])
@@ -167,7 +163,7 @@ def finetuned(
 def atoms_of(source: Path) -> pd.DataFrame:
     """Return the atoms of a run, or of an image, which is analysed."""
     if source.is_dir() or source.suffix == ".csv":
-        return read_atoms(source / "atoms.csv" if source.is_dir() else source)
+        return read_table(source / "atoms.csv" if source.is_dir() else source)
     from atomscope.pipeline import analyze
 
     return analyze(source).atoms

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from atomscope.track import Tracking
 
-WORDS = ("species", "label", "flags", "name", "formula", "atoms", "rule", "structure", "phase")
-
 
 def track_run(
     source: Path, out: Path, *, frame_time: float | None = None, dose: float | None = None
@@ -40,9 +38,9 @@ def track_run(
     if dose is not None and not dose > 0:
         raise UsageError(f"--dose {dose:g}; expected electrons per Å² and frame, above 0.")
     path = source / "atoms.csv" if source.is_dir() else source
-    atoms = read_atoms(path)
+    atoms = read_table(path)
     beside = path.with_name("defects.csv")
-    tracking = track(atoms, defects=read_atoms(beside) if beside.is_file() else None)
+    tracking = track(atoms, defects=read_table(beside) if beside.is_file() else None)
     times = None
     if frame_time is not None:
         times = [frame_time * int(number) for number in tracking.frames]
@@ -93,19 +91,27 @@ def _write(
     write_json(plain(report), out / "events.json")
 
 
-def read_atoms(path: Path) -> pd.DataFrame:
-    """Read a table of a run; words that are empty stay words."""
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a run; words that are empty stay words.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
     import pandas as pd
 
+    from atomscope.columns import ATOMS, DEFECTS
+    from atomscope.track.states import PHASES
+
+    known = {column.name for column in (*ATOMS, *DEFECTS) if column.dtype == "string"}
     try:
         header = pd.read_csv(path, nrows=0).columns
-        words = {name: "string" for name in header if name in WORDS}
+        words = {name: "string" for name in header if name in known.union(PHASES)}
         table = pd.read_csv(path, dtype=words, keep_default_na=True)
     except (OSError, ValueError) as error:
         what = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(
-            f"{path}: no table of atoms can be read ({what}); expected the folder of a run of "
-            "atomscope analyze, or its atoms.csv."
+            f"{path}: cannot be read ({what}); expected a table that atomscope analyze wrote. "
+            "Give the folder of a run, or its atoms.csv."
         ) from error
     for name in words:
         table[name] = table[name].fillna("").astype(object)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atomscope.errors import MissingExtraError, UsageError
+from atomscope.errors import UsageError
 
 if TYPE_CHECKING:
     from atomscope.train.settings import TrainingRecipe
-
-RECIPES = Path(__file__).parents[1] / "train" / "recipes"
 
 
 @dataclass(frozen=True)
@@ -38,11 +35,19 @@ def plan_of(recipe: str | None, structure: str | None, zone: str) -> TrainingRec
         raise UsageError("give either a recipe (a name or a YAML file) or --structure.")
     if structure is not None:
         return recipe_for(structure, parse_zone(zone))
-    path = RECIPES / f"{recipe}.yaml"
-    if not path.is_file() and not Path(str(recipe)).exists():
-        known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-        raise UsageError(f"recipe {recipe!r}: neither a file nor one of {known}.")
-    return TrainingRecipe.load(path if path.is_file() else Path(str(recipe)))
+    return TrainingRecipe.load(str(recipe))
+
+
+def need_torch(what: str) -> None:
+    """Import what makes networks and writes them, before hours of work.
+
+    Raises:
+        MissingExtraError: Some of it is not installed.
+    """
+    from atomscope.io.extras import need
+
+    for package in ("torch", "safetensors", "onnx", "onnxscript"):
+        need(package, what, "'atomscope[train]'")
 
 
 def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> None:
@@ -51,17 +56,12 @@ def train_and_ship(plan: TrainingRecipe, out: Path, resources: Resources) -> Non
     Raises:
         MissingExtraError: torch or its exporter is not installed.
     """
-    # drawing processes must not fight with the training for the cores
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    try:
-        from atomscope.plot import curves
-        from atomscope.train.launch import is_first
-        from atomscope.train.run import train
-        from atomscope.train.ship import ship
-    except ImportError as error:
-        raise MissingExtraError(
-            f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
-        ) from error
+    need_torch("training")
+    from atomscope.plot import curves
+    from atomscope.train.launch import is_first
+    from atomscope.train.run import train
+    from atomscope.train.ship import ship
+
     try:
         weights = train(
             plan, out, workers=resources.workers, threads=resources.threads, device=resources.device

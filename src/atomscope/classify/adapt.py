@@ -16,6 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
+
 Floats = NDArray[np.float64]
 
 SOME = 600  # atoms in the middle of a frame that are looked at
@@ -121,7 +123,7 @@ def _middle(table: pd.DataFrame) -> pd.DataFrame:
     if "frame" in table and len(table):
         fullest = table["frame"].mode().iloc[0]
         table = pd.DataFrame(table[table["frame"] == fullest])
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if len(rows) <= SOME:
         return pd.DataFrame(table.iloc[rows])

@@ -13,59 +13,22 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from atomscope.classify.adapt import Change, change_of, misfit_of
 from atomscope.classify.beside import with_neighbours
+from atomscope.classify.card import Calibration, Card, damaged, read_card
 from atomscope.classify.distances import log_likelihood, whitening
 from atomscope.classify.embedding import FOLDER, Embedded, Embedder, embed, embedder, load_embedder
-from atomscope.classify.examples import NONE
-from atomscope.classify.objects import RADIUS, Kind, objects
+from atomscope.classify.objects import objects
 from atomscope.classify.shares import with_shares
 from atomscope.classify.twins import Twins, by_brightness
-from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.io.write import write_whole
+from atomscope.recipe import NONE
 
 Floats = NDArray[np.float64]
-FORMAT = 2
 NETWORK = "network"  # folder of a network of its own
 KNOWN = 0.5  # share of atoms like the examples from which on they tell gamma and strain
-FILE = Path(__file__).with_name("calibration.yaml")
-
-
-class Calibration(BaseModel):
-    """From log likelihoods to probabilities, fitted on simulated worlds held apart.
-
-    Attributes:
-        temperature: Log likelihoods are divided by it.
-        strange: Log likelihood, over the temperature, at which an atom is as likely to be none
-            of the structures as one of them.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    temperature: float = Field(gt=0)
-    strange: float
-
-
-class Card(BaseModel):
-    """What a taught classifier is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: int
-    name: str
-    labels: tuple[str, ...]
-    examples: dict[str, int]
-    images: tuple[str, ...]
-    of: Kind = "atom"
-    radius: float = RADIUS
-    network: str
-    network_sha256: str
-    level: float
-    threshold: float | None
-    calibration: Calibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,11 +158,6 @@ def columns_of(labels: tuple[str, ...]) -> NDArray[np.intp]:
     return np.array([order.index(n) if n != NONE else len(order) for n in labels], dtype=np.intp)
 
 
-def calibration() -> Calibration:
-    """Return the calibration that comes with the package."""
-    return Calibration.model_validate(parse_yaml(FILE.read_text(encoding="utf-8")))
-
-
 def load(folder: str | Path) -> Classifier:
     """Load a taught classifier.
 
@@ -207,43 +165,31 @@ def load(folder: str | Path) -> Classifier:
         UsageError: There is none, it is damaged, or it belongs to another version.
     """
     folder = Path(folder)
-    if not (folder / "card.yaml").is_file():
-        raise UsageError(
-            f"classifier {str(folder)!r}: no folder with card.yaml; make one with atomscope teach."
-        )
+    card = read_card(folder)
     try:
-        raw = parse_yaml((folder / "card.yaml").read_text(encoding="utf-8"))
-        version = raw.get("format") if isinstance(raw, dict) else None
-        if version != FORMAT:
-            raise UsageError(
-                f"{folder}: a classifier of format {version}, this version reads {FORMAT}; "
-                "teach it again from its examples."
-            )
-        card = Card.model_validate(raw)
         with np.load(folder / "examples.npz", allow_pickle=False) as file:
-            values, kind = file["values"].astype(float), file["kind"].astype(np.intp)
-            shown = file["shown"].astype(float) if "shown" in file else None
-            twins = _twins(file) if "twin_of" in file else None
-    except (OSError, ValueError, KeyError, yaml.YAMLError, ValidationError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(
-            f"{folder}: not a classifier ({fault(error)}); copy the folder again."
-        ) from error
+            arrays = _arrays(file)
+    except (OSError, ValueError, KeyError) as error:
+        raise damaged(folder, error) from error
     net = load_embedder(folder / NETWORK) if (folder / NETWORK).is_dir() else embedder()
     if card.network_sha256 != net.sha256:
         raise UsageError(
             f"{folder}: taught with version {card.network} of the network of structures, this is "
             f"version {net.version}; teach it again from its examples."
         )
-    fits = values.shape == (len(kind), len(net.scatter)) and np.isfinite(values).all()
-    if not (fits and len(kind) and kind.min() >= 0 and kind.max() < len(card.labels)):
+    found = Classifier(card, *arrays, net)
+    if not _fits(found):
         raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    classes = len(set(card.labels) - {NONE}) + 1
-    fits = shown is None or (shown.shape == (classes, classes) and (shown > 0).all())
-    if not fits or (twins is not None and not _fits(twins, classes)):
-        raise UsageError(f"{folder}: examples.npz does not fit its card; copy the folder again.")
-    return Classifier(card, values, kind, shown, twins, net)
+    return found
+
+
+def _arrays(
+    file: Mapping[str, NDArray[Any]],
+) -> tuple[Floats, NDArray[np.intp], Floats | None, Twins | None]:
+    """Values, kind, neighbours shown and twins of a classifier."""
+    values, kind = file["values"].astype(float), file["kind"].astype(np.intp)
+    shown = file["shown"].astype(float) if "shown" in file else None
+    return values, kind, shown, _twins(file) if "twin_of" in file else None
 
 
 def _twins(file: Mapping[str, NDArray[Any]]) -> Twins:
@@ -251,7 +197,20 @@ def _twins(file: Mapping[str, NDArray[Any]]) -> Twins:
     return Twins(of, file["twin_over"].astype(float), count)
 
 
-def _fits(twins: Twins, classes: int) -> bool:
+def _fits(found: Classifier) -> bool:
+    """Whether what was read has the shapes that its card tells, and numbers that can be."""
+    values, kind, shown = found.values, found.kind, found.shown
+    if values.shape != (len(kind), len(found.net.scatter)) or not np.isfinite(values).all():
+        return False
+    if not len(kind) or kind.min() < 0 or kind.max() >= len(found.card.labels):
+        return False
+    classes = len(found.labels) + 1
+    if shown is not None and not (shown.shape == (classes, classes) and (shown > 0).all()):
+        return False
+    return found.twins is None or _twins_fit(found.twins, classes)
+
+
+def _twins_fit(twins: Twins, classes: int) -> bool:
     """Whether they are of so many structures, that of none among them."""
     twin = twins.of >= 0
     same = twins.of.shape == twins.over.shape == twins.count.shape == (classes - 1,)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from atomscope.classify.adapt import SAME, Change
 from atomscope.classify.beside import Around
+from atomscope.columns import is_placed, positions
 from atomscope.documents import parse_yaml
 from atomscope.errors import UsageError
 from atomscope.models.blocks import MANY, blockwise, cores, in_threads, slices
@@ -192,7 +193,7 @@ class Embedded:
 def frames_of(table: pd.DataFrame) -> list[NDArray[np.intp]]:
     """Return the rows of each frame of a table that have a position; without a frame, of all."""
     frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(table), int)
-    finite = np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)
+    finite = is_placed(table)
     return [np.flatnonzero((frame == f) & finite) for f in np.unique(frame[finite])]
 
 
@@ -207,11 +208,8 @@ def embed(table: pd.DataFrame, change: Change = SAME, net: Embedder | None = Non
     Raises:
         UsageError: Positions are missing from the table.
     """
-    lacking = [name for name in ("x_px", "y_px") if name not in table]
-    if lacking:
-        raise UsageError(f"table of atoms without {' and '.join(lacking)}; expected positions.")
     net = net or embedder()
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.full(len(xy), np.nan)
     values = np.full((len(xy), len(net.scatter)), np.nan)
     whole, spacing = np.zeros(len(xy), bool), np.full(len(xy), np.nan)

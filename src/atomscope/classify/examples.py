@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.errors import InputError, UsageError
+from atomscope.recipe import NONE
 
-NONE = "none"  # label of examples that are none of the structures
 REACH = 0.6  # local spacings: a place farther from every atom marks none
 
 
@@ -128,12 +129,12 @@ def _row(
     place = np.array([example["x_px"], example["y_px"]], dtype=float)
     if not np.isfinite(place).all():
         raise UsageError(f"example {k + 1}: no position; expected x_px and y_px, or an atom.")
-    xy = np.nan_to_num(table[["x_px", "y_px"]].to_numpy(float)[rows], nan=np.inf)
+    xy = np.nan_to_num(positions(table)[rows], nan=np.inf)
     rows = rows[np.isfinite(xy).all(axis=1)]
     distance, nearest = cKDTree(xy[np.isfinite(xy).all(axis=1)]).query(place)
     row = int(rows[nearest])
     if distance > REACH * spacing[row]:
-        x, y = table[["x_px", "y_px"]].to_numpy(float)[row]
+        x, y = positions(table)[row]
         raise UsageError(
             f"example {k + 1} at ({place[0]:.1f}, {place[1]:.1f}): the nearest atom of {name} is "
             f"{distance:.1f} px away, at ({x:.1f}, {y:.1f}); mark the atom itself."

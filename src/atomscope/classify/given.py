@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from atomscope.classify.beside import Around, with_neighbours
 from atomscope.classify.classifier import Classifier, load
 from atomscope.classify.embedding import Embedded, embed
-from atomscope.classify.examples import NONE
 from atomscope.classify.shares import with_shares
 from atomscope.errors import UsageError
+from atomscope.recipe import NONE
 
 Floats = NDArray[np.float64]
 SHIPPED = Path(__file__).with_name("shipped")

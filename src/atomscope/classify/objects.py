@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.classify.embedding import Embedded, frames_of
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.graph import connect, rings
 
@@ -56,7 +57,7 @@ def _places(table: pd.DataFrame, seen: Embedded, radius: float) -> Embedded:
     if not 0 < radius <= 20:
         raise UsageError(f"radius {radius}: expected up to 20 spacings, above 0.")
     values = np.full(seen.values.shape, np.nan)
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     for every in frames_of(table):
         rows = every[seen.whole[every]]  # cut surroundings would spoil the mean
         if not len(rows):
@@ -86,7 +87,7 @@ def _table(
     table: pd.DataFrame, seen: Embedded, members: list[Ints]
 ) -> tuple[pd.DataFrame, Embedded]:
     frame = table["frame"].to_numpy() if "frame" in table else np.zeros(len(table), int)
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     middle = np.array([xy[m].mean(axis=0) for m in members]).reshape(-1, 2)
     made = pd.DataFrame(
         {

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope import shares
-from atomscope.shares import TRUST
 
 Floats = NDArray[np.float64]
 FEWEST = 0.01  # share of atoms added to each class
@@ -30,5 +29,5 @@ def with_shares(p: Floats, weight: Floats | None = None) -> tuple[Floats, Floats
     total = float(len(p) if weight is None else weight.sum())
     added = classes * max(1.0, FEWEST * total)
     known = np.full(classes, 1 / classes)
-    found, share = shares.with_shares(p, known, added, weight=weight, trust=TRUST)
+    found, share = shares.with_shares(p, known, added, weight=weight)
     return found, share[0]

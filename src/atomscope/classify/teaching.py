@@ -10,18 +10,11 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.classify.beside import Shown, beside_examples
-from atomscope.classify.classifier import (
-    FORMAT,
-    Calibration,
-    Card,
-    Classifier,
-    calibration,
-    columns_of,
-    probabilities,
-)
+from atomscope.classify.card import FORMAT, Calibration, Card, calibration
+from atomscope.classify.classifier import Classifier, columns_of, probabilities
 from atomscope.classify.distances import Floats, Ints, whitening, without_each
 from atomscope.classify.embedding import Embedded, Embedder, embed, embedder
-from atomscope.classify.examples import NONE, checked, matched
+from atomscope.classify.examples import checked, matched
 from atomscope.classify.objects import RADIUS, Kind, objects
 from atomscope.classify.twins import (
     COMMON,
@@ -31,7 +24,9 @@ from atomscope.classify.twins import (
     even_light,
     twins,
 )
+from atomscope.columns import positions
 from atomscope.errors import UsageError
+from atomscope.recipe import NONE
 
 LEVEL = 0.9
 MOST = 2000  # examples: each is compared with all others
@@ -165,7 +160,7 @@ def _beside_common(
     if seen.light is None or not np.isfinite(seen.light).any() or not len(examples):
         return []
     light = even_light(seen.light, said, shown.around)
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     apart = cKDTree(xy[examples]).query(np.nan_to_num(xy, nan=np.inf))[0] / seen.spacing
     rows = np.flatnonzero(apart < REACH)
     near = pd.DataFrame(table.iloc[rows])

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from atomscope.classify.embedding import embed, embedder
-from atomscope.columns import DISCOVERIES, empty
+from atomscope.columns import DISCOVERIES, empty, is_placed, positions
 from atomscope.discover.clusters import clustered, whitening
 from atomscope.discover.known import known_of
 from atomscope.discover.mean import Average
@@ -17,7 +17,6 @@ from atomscope.discover.noise import covariance, scatter_in
 from atomscope.discover.novelty import Floats, Novelty, novelty
 from atomscope.discover.objects import Objects, inside, objects_of
 from atomscope.discover.rank import TWICE, Found, ranked
-from atomscope.errors import UsageError
 
 SEED = 20
 NOISE = 0.99  # share of host atoms that noise keeps nearer to the host
@@ -68,15 +67,12 @@ def discover(
     Raises:
         UsageError: There are no positions.
     """
-    lacking = [name for name in ("x_px", "y_px") if name not in atoms]
-    if lacking:
-        raise UsageError(f"table of atoms without {' and '.join(lacking)}; expected positions.")
     table = _in_order(atoms)
     if not len(table):
         return Discoveries(empty(DISCOVERIES))
     rng = np.random.default_rng(seed)
     seen = embed(table)
-    xy, frame = table[["x_px", "y_px"]].to_numpy(float), table["frame"].to_numpy(np.int64)
+    xy, frame = positions(table), table["frame"].to_numpy(np.int64)
     whole = seen.whole & inside(xy, frame, seen.spacing)
     new = novelty(seen.values, whole, embedder().scatter, rng)
     facts: dict[str, Any] = {"atoms": int(whole.sum()), "environments": len(new.centres)}
@@ -131,8 +127,7 @@ def _in_order(atoms: pd.DataFrame) -> pd.DataFrame:
         table = table.assign(frame=0)
     if "atom" not in table:
         table = table.assign(atom=table.groupby("frame").cumcount())
-    finite = np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)
-    kept: pd.DataFrame = table[finite].sort_values(["frame", "atom"], kind="stable")
+    kept = table[is_placed(table)].sort_values(["frame", "atom"], kind="stable")
     return kept.reset_index(drop=True)
 
 
@@ -145,7 +140,7 @@ def _scatter(
     if "intensity" in table:
         bright = table["intensity"].to_numpy(float)
         light = np.log(np.where(bright > 0, bright, np.nan))
-    xy, frame = table[["x_px", "y_px"]].to_numpy(float), table["frame"].to_numpy()
+    xy, frame = positions(table), table["frame"].to_numpy()
     each = [
         scatter_in(xy[frame == f], light[frame == f], host[frame == f], spacing)
         for f in np.unique(frame)

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.discover.novelty import Floats, Ints
 
 HOST = 0.02  # defects of one name per atom, from which on the name speaks of the host
@@ -58,7 +59,7 @@ def known_of(
     if defects is None or not len(defects):
         return Known(known, tuple(map(tuple, names)), {})
     named = _speaking(defects, len(table))
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     row_of = {key: row for row, key in enumerate(zip(table["frame"], table["atom"], strict=True))}
     owner: dict[int, int] = {int(r): k for k, rows in enumerate(objects) for r in rows}
     trees = _trees(table, xy, objects)

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.discover.novelty import Floats, Ints
 
 RIM = 1.6  # spacings of host around an object that help to lay it over others
@@ -70,7 +71,7 @@ class Average:
         number = here["atom"] if "atom" in here else pd.Series(range(len(here)))
         row_of = {int(a): row for row, a in enumerate(number)}
         rows = [row_of[int(a)] for a in self.atoms]
-        xy, words = here[["x_px", "y_px"]].to_numpy(float, copy=True), _words(here).copy()
+        xy, words = positions(here).copy(), _words(here).copy()
         xy[rows], words[rows] = self.points, self.species
         return here.assign(x_px=xy[:, 0], y_px=xy[:, 1], species=words)
 
@@ -99,7 +100,7 @@ def average(
         first: Which of them is the reference.
         spacing: Between neighbours in px.
     """
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     frame = table["frame"].to_numpy(np.int64)
     patches = _Patches(xy, frame, spacing)
     reference = patches.of(occurrences[first])
@@ -128,7 +129,7 @@ def _mean(
     poses: list[tuple[int, Floats, Floats, int]],
 ) -> Average:
     """Mean over the occurrences (V, R, 2) whose strange atoms have partners."""
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     fits = np.isfinite(moved[:, core, 0]).mean(axis=1) >= 0.5
     seen = np.isfinite(moved[fits, :, 0])
     count = seen.sum(axis=0)

@@ -9,7 +9,9 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.classify.embedding import embed
+from atomscope.columns import positions
 from atomscope.discover.novelty import Floats, Ints
+from atomscope.intervals import robust_scatter
 
 SHIFT, LIGHT = 0.01, 0.04  # least scatter, as fits beside a defect err: spacings, log brightness
 CLOSE = 0.3  # spacings: two neighbours opposite each other
@@ -47,9 +49,8 @@ def scatter_in(xy: Floats, log: Floats, kind: Ints, spacing: float) -> tuple[flo
         known = np.isfinite(log[some]) & np.isfinite(around).all(axis=1)
         lights.append((log[some] - around.mean(axis=1))[known] / np.sqrt(1 + 1 / 6))
     shift, light = np.concatenate(shifts), np.concatenate(lights)
-    # medians of Rayleigh's distribution and of the modulus of a Gaussian
-    position = float(np.median(shift)) / 1.1774 if len(shift) else 0.0
-    brightness = float(np.median(np.abs(light - np.median(light)))) / 0.6745 if len(light) else 0.0
+    position = float(np.median(shift)) / 1.1774 if len(shift) else 0.0  # of Rayleigh's distribution
+    brightness = robust_scatter(light) if len(light) else 0.0
     return max(position, SHIFT * spacing), max(brightness, LIGHT)
 
 
@@ -93,7 +94,7 @@ def covariance(
 
 def _around(table: pd.DataFrame, core: Ints, reach: float) -> Ints:
     """Rows of finite positions near to some rows, those among them, ascending."""
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     frame = table["frame"].to_numpy()
     found = []
     for number in np.unique(frame[core]):

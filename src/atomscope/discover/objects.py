@@ -11,6 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.discover.novelty import START, Floats, Ints, Tail, tail_of
 
 FALSE = 0.2  # atoms of a table that noise alone may take over the threshold
@@ -61,7 +62,7 @@ def objects_of(table: pd.DataFrame, score: Floats, spacing: float) -> Objects:
         score: (N,), NaN where the surroundings are cut.
         spacing: Between neighbours in px.
     """
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     frame = table["frame"].to_numpy(np.int64)
     known = np.nan_to_num(score, nan=-np.inf)
     apart = np.full(len(xy), np.inf)

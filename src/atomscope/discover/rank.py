@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import pdtrc
 
-from atomscope.columns import DISCOVERIES, conform, empty
+from atomscope.columns import DISCOVERIES, conform, empty, positions
 from atomscope.discover.known import Known
 from atomscope.discover.mean import Average, average
 from atomscope.discover.novelty import Floats, Ints
@@ -112,9 +112,7 @@ def _row(found: Found, members: Ints, cluster: int, chance: float) -> dict[str, 
     table, objects = found.table, found.objects.rows
     first = _first(found, members)
     weight = found.from_host[objects[first]] + 1e-9  # the strangest atoms say where it is
-    place = np.average(
-        table[["x_px", "y_px"]].to_numpy(float)[objects[first]], axis=0, weights=weight
-    )
+    place = np.average(positions(table)[objects[first]], axis=0, weights=weight)
     atom, frame = table["atom"].to_numpy(), table["frame"].to_numpy()
     parts = Counter(" + ".join(found.known.names[m]) for m in members)
     return {
@@ -160,7 +158,7 @@ def _meeting(found: Found, members: Ints) -> float:
     names, often = Counter(found.known.names[m] for m in members).most_common(1)[0]
     if len(names) < 2 or often <= len(members) / 2:
         return 0.0
-    xy = found.table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(found.table)
     frames = found.table["frame"].nunique()
     share = np.pi * (REACH * found.spacing) ** 2 / float(np.prod(np.ptp(xy, axis=0).clip(1)))
     mean = frames * factorial(len(names) - 1) * share ** (len(names) - 1)

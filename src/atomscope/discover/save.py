@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import is_placed
 from atomscope.discover.find import Discoveries
 from atomscope.discover.mean import Average
 from atomscope.errors import UsageError
@@ -49,7 +50,7 @@ def write_discoveries(
     out = Path(out)
     written = [write_table(found.table, out / "discoveries.csv")]
     frames = {one.frame for one in found.averages} if pixel_size is not None else set()
-    atoms = atoms[np.isfinite(atoms[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
+    atoms = atoms[is_placed(atoms)]
     fill = {"frame": 0, "intensity": np.nan}
     atoms = atoms.assign(**{name: value for name, value in fill.items() if name not in atoms})
     lattices = fit_lattices(atoms[atoms["frame"].isin(frames)]) if frames else {}

@@ -11,7 +11,7 @@ from atomscope.errors import UsageError
 from atomscope.graph.atomgraph import AtomGraph, Bools, Floats, Ints
 from atomscope.graph.planar import planar as as_planar
 
-LONGEST = 16
+LONGEST = 16  # atoms of a ring: larger ones are holes
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,6 +45,7 @@ class Entry:
         modality: How the contrast came about, where the file says so.
         is_image: Whether `read` takes it.
         reason: What it is instead of an image; empty for an image.
+        best: Whether `read` takes it where none is selected.
     """
 
     index: int
@@ -56,6 +57,7 @@ class Entry:
     modality: Modality
     is_image: bool
     reason: str
+    best: bool
 
 
 def read(source: Any, *, select: int | str | None = None, pixel_size: float | None = None) -> Image:
@@ -83,7 +85,7 @@ def read(source: Any, *, select: int | str | None = None, pixel_size: float | No
     path, found = _candidates(source)
     number = _choose(path, found, select)
     chosen = found[number]
-    with _guard(path):
+    with _guard(path.name):
         image = _image(path, chosen, pixel_size, several=len(found) > 1)
     if len(found) > 1 and select is None:
         line = f"The file holds {len(found)} arrays; {chosen.name!r} (number {number}) was taken."
@@ -99,25 +101,25 @@ def list_images(path: str | Path) -> list[Entry]:
         MissingExtraError: The format needs a package that is not installed.
     """
     _, found = _candidates(path)
-    return [_entry(i, candidate) for i, candidate in enumerate(found)]
+    best = _best(found)
+    return [_entry(i, candidate, best=i == best) for i, candidate in enumerate(found)]
 
 
 def _candidates(source: str | Path) -> tuple[Path, list[Candidate]]:
-    file, mark, inner = str(source).rpartition("::")
-    path = Path(file if mark else source).expanduser()
+    path, inner = registry.split_path(source)
     readers = registry.find(path)
-    if mark:
+    if inner is not None:
         if not any(r.magic == registry.HDF5 for r in readers):
             raise InputError(
                 f"{source}: a path inside the file was given; expected an HDF5 file before '::'. "
                 "Name only the file, and choose with select."
             )
-        with _guard(path):
+        with _guard(path.name):
             return path, _prepared(hdf.read_hdf5(path, inner))
     first_error: AtomscopeError | None = None
     for reader in readers:
         try:
-            with _guard(path, reader.name):
+            with _guard(path.name, reader.name):
                 found = _prepared(reader.candidates(path))
         except AtomscopeError as error:
             first_error = first_error or error
@@ -145,9 +147,9 @@ def _choose(path: Path, found: list[Candidate], select: int | str | None) -> int
     names = [c.name for c in found]
     reasons = [judged.why_no_image(c) for c in found]
     if select is None:
-        images = [i for i, reason in enumerate(reasons) if not reason]
-        if images:
-            return max(images, key=lambda i: (_rank(found[i]), -i))
+        best = _best(found)
+        if best is not None:
+            return best
         told = "; ".join(f"{n}: {r}" for n, r in list(zip(names, reasons, strict=True))[:3])
         told = reasons[0] if len(found) == 1 else f"{len(found)} arrays, none an image ({told})"
         raise InputError(
@@ -167,6 +169,11 @@ def _choose(path: Path, found: list[Candidate], select: int | str | None) -> int
     return number
 
 
+def _best(found: list[Candidate]) -> int | None:
+    images = [i for i, candidate in enumerate(found) if not judged.why_no_image(candidate)]
+    return max(images, key=lambda i: (_rank(found[i]), -i), default=None)
+
+
 def _number(select: int | str) -> int:
     text = str(select)
     return int(text) if text.isdecimal() else -1
@@ -179,7 +186,7 @@ def _rank(candidate: Candidate) -> tuple[float, bool, int]:
     return candidate.preference - 10 * preview, candidate.modality != "unknown", height * width
 
 
-def _entry(index: int, candidate: Candidate) -> Entry:
+def _entry(index: int, candidate: Candidate, *, best: bool) -> Entry:
     reason = judged.why_no_image(candidate)
     size = None
     if not reason:
@@ -199,6 +206,7 @@ def _entry(index: int, candidate: Candidate) -> Entry:
         candidate.modality,
         not reason,
         reason,
+        best and not reason,
     )
 
 
@@ -249,7 +257,7 @@ def _lazy(data: Any, name: str) -> Any:
         return data
 
     def frame(index: int) -> Any:
-        with _guard(Path(name)):
+        with _guard(name):
             return np.asarray(data[index])
 
     movie = Frames(data.shape, data.dtype, frame)
@@ -259,9 +267,9 @@ def _lazy(data: Any, name: str) -> Any:
 
 
 @contextmanager
-def _guard(path: Path, reader: str = "") -> Iterator[None]:
+def _guard(name: str, reader: str = "") -> Iterator[None]:
     """Turn whatever a foreign reader raises into one line; keep its warnings and logs quiet."""
-    loggers = [logging.getLogger(name) for name in _CHATTY_LOGGERS]
+    loggers = [logging.getLogger(each) for each in _CHATTY_LOGGERS]
     try:
         # Filters of warnings belong to the whole process: one thread at a time.
         with _ONE_THREAD, warnings.catch_warnings():
@@ -280,10 +288,10 @@ def _guard(path: Path, reader: str = "") -> Iterator[None]:
         told = " ".join(str(error).split())[:120] or "no details"
         if "hdf5" in told and "plugin" in told:
             raise MissingExtraError(
-                f"{path.name}: its compression needs hdf5plugin, which is not installed. "
+                f"{name}: its compression needs hdf5plugin, which is not installed. "
                 "Run: pip install hdf5plugin"
             ) from error
         raise InputError(
-            f"{path.name}: cannot be read{f' as {reader}' if reader else ''} "
+            f"{name}: cannot be read{f' as {reader}' if reader else ''} "
             f"({type(error).__name__}: {told}); expected a whole file. Copy or export it again."
         ) from error

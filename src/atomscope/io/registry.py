@@ -91,6 +91,12 @@ def readers() -> tuple[Reader, ...]:
     return (*added, *BUILT_IN)
 
 
+def split_path(source: str | Path) -> tuple[Path, str | None]:
+    """Return the file that 'a.h5::/data' names, and the path inside it; None without one."""
+    file, mark, inner = str(source).rpartition("::")
+    return (Path(file).expanduser(), inner) if mark else (Path(source).expanduser(), None)
+
+
 def find(path: Path) -> list[Reader]:
     """Return the readers that may read a file or folder, best first.
 

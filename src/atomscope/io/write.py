@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomscope.errors import MissingExtraError, UsageError
+from atomscope.errors import UsageError
+from atomscope.io.extras import need
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,13 +172,7 @@ def _flush_to_disk(path: Path) -> None:
 
 
 def _write_parquet(table: pd.DataFrame, path: Path) -> None:
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(
-            "Parquet was asked for and pyarrow is not installed; expected the extra 'parquet': "
-            "run `pip install 'atomscope[parquet]'`, or write CSV."
-        ) from error
+    need("pyarrow", path.name, "'atomscope[parquet]'")
     table.to_parquet(path, engine="pyarrow", index=False)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, conform, positions
 from atomscope.errors import UsageError
 from atomscope.lattice.grow import Crystal, around, nearest_site
 from atomscope.lattice.sites import FREE, empty_sites
@@ -109,9 +109,6 @@ def _checked(
     atoms: pd.DataFrame, lattice: Lattice, reach: float, least: float
 ) -> tuple[Floats, Floats, Floats]:
     """Positions (N, 2), probabilities (N,) with 0 and intensities (N,) with NaN for unknown."""
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
     if len(atoms) != len(lattice.sublattice):
         raise UsageError(
             f"{len(atoms)} atoms and a lattice of {len(lattice.sublattice)}; expected the atoms of "
@@ -121,7 +118,7 @@ def _checked(
         raise UsageError(f"reach is {reach:g}; expected a share of the spacing, between 0 and 1.")
     if not 0 <= least < 1:
         raise UsageError(f"least is {least:g}; expected a share of the intensity, 0 to below 1.")
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     if not np.isfinite(xy).all():
         raise UsageError("a position is not finite; drop atoms without a position first.")
     unknown = np.full(len(atoms), np.nan)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, conform, positions
 from atomscope.errors import UsageError
 from atomscope.measure.borders import border_density
 from atomscope.measure.field import Field, Shape, fields
@@ -126,7 +126,7 @@ def _add_lines(
     frames: list[list[LatticeRow]] = []
     for field, of_frame, sites in zip(found, grains, places, strict=True):
         count = len(sites)
-        in_rows = rows_by_grain(field, of_frame, sites[["x_px", "y_px"]].to_numpy(float))
+        in_rows = rows_by_grain(field, of_frame, positions(sites))
         frames.append(find_lines(count, in_rows, least))
         if field.lattice is not None:
             shares = [{**row, "unit": ""} for row in assembly(count, in_rows, level)]

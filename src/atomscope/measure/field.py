@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import conform
+from atomscope.columns import conform, is_placed, positions
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph, connect
 from atomscope.lattice import Lattice, fit_lattice
 from atomscope.measure.cells import Cells, voronoi_cells
 from atomscope.rules.findings import Floats
-from atomscope.track.motion import nearest_spacing
+from atomscope.spacing import median_spacing
 
 Shape = tuple[int, int]
 _CLOSER = 0.7  # of the distance of neighbours
@@ -41,15 +41,14 @@ class Field:
     @cached_property
     def xy(self) -> Floats:
         """Positions in px, shape (N, 2)."""
-        return self.atoms[["x_px", "y_px"]].to_numpy(float)
+        return positions(self.atoms)
 
     @cached_property
     def spacing(self) -> float:
         """Distance between neighbours in px; NaN for fewer than two atoms."""
         if self.lattice is not None:
             return self.lattice.spacing
-        found = nearest_spacing(self.xy)
-        return found if np.isfinite(found) and found > 0 else np.nan
+        return median_spacing(self.xy) or np.nan
 
     @property
     def unit(self) -> str:
@@ -100,10 +99,10 @@ def fields(
         UsageError: The table has no positions, or the pixel size cannot be.
     """
     table, pixel_size = _in_px(atoms, pixel_size)
-    table = table[np.isfinite(table[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
+    table = table[is_placed(table)]
     found = []
     for number, rows in table.groupby("frame", sort=True):
-        lattice = _plausible(rows[["x_px", "y_px"]].to_numpy(float))
+        lattice = _plausible(positions(rows))
         numbered = rows.reset_index(drop=True)
         found.append(Field(int(str(number)), numbered, lattice, shape, pixel_size))
     return found
@@ -115,7 +114,7 @@ def _plausible(xy: Floats) -> Lattice | None:
     Of two grains as large as each other one lattice may be fitted, with sites for both.
     """
     lattice = fit_lattice(xy)
-    if lattice is None or lattice.spacing < _CLOSER * nearest_spacing(xy):
+    if lattice is None or lattice.spacing < _CLOSER * (median_spacing(xy) or np.inf):
         return None
     return lattice
 

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from atomscope.intervals import binomial_interval
 from atomscope.lattice import Lattice
 from atomscope.measure.field import Field
-from atomscope.rules.findings import Floats, Ints
+from atomscope.rules.findings import Floats, Ints, Words
 from atomscope.rules.host import commonest
 
 SHELLS = 3
@@ -73,7 +73,7 @@ def _distances(lattice: Lattice, count: int) -> tuple[Floats, list[int]]:
 
 
 def warren_cowley(
-    species: Ints, shell: Shell, level: float = 0.95
+    species: Words, shell: Shell, level: float = 0.95
 ) -> Iterator[tuple[str, str, float, float, float, int]]:
     """Yield the Warren-Cowley parameter of each pair of species in a shell.
 
@@ -130,7 +130,9 @@ def _join_variance(n: int, edges: int, forks: int, a: int, b: int, same: bool) -
     return max(edges * one + forks * fork + apart * both - mean**2, 0.0)
 
 
-def dopant_neighbours(species: Ints, shell: Shell, level: float = 0.95) -> Iterator[dict[str, Any]]:
+def dopant_neighbours(
+    species: Words, shell: Shell, level: float = 0.95
+) -> Iterator[dict[str, Any]]:
     """Yield how many foreign neighbours the foreign atoms of a sublattice have.
 
     Foreign is what is not the commonest species. Only atoms whose shell is whole are counted, so

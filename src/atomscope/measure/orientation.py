@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.graph import AtomGraph
-from atomscope.rules.findings import Floats, Ints
+from atomscope.rules.findings import Floats, Words
 from atomscope.rules.host import commonest
 
 Complex = NDArray[np.complex128]
@@ -46,7 +46,7 @@ class Orientation:
         return np.asarray(np.abs(np.degrees(np.angle(first * np.conj(second)))) / self.fold)
 
 
-def orientation_of(graph: AtomGraph, species: Ints) -> Orientation:
+def orientation_of(graph: AtomGraph, species: Words) -> Orientation:
     """Return the bond-orientational order (Nelson, Halperin, Phys. Rev. B 19, 2457 (1979)).
 
     Of 6, 4 and 2 the n with the largest mean order is taken.
@@ -69,7 +69,7 @@ def orientation_of(graph: AtomGraph, species: Ints) -> Orientation:
     return Orientation(found[fold], fold)
 
 
-def _sides(graph: AtomGraph, species: Ints) -> Floats | None:
+def _sides(graph: AtomGraph, species: Words) -> Floats | None:
     """1 and -1 for the two sublattices of a honeycomb of two species, None for other lattices.
 
     The commonest species and the one it is bonded to alternate; what an atom of another species

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.lattice import empty_sites
 from atomscope.measure.field import Field
 from atomscope.rules.findings import Bools, Floats
@@ -130,7 +131,7 @@ def _members(row: Mapping[Hashable, Any], field: Field, words: set[str], count: 
     if len(chosen) != count:
         alike = [same for label, same in rows.groupby("label") if label and len(same) == count]
         chosen = alike[0] if len(alike) == 1 else chosen
-    return chosen[["x_px", "y_px"]].to_numpy(float)
+    return positions(chosen)
 
 
 def _nearest(places: Floats, middle: Floats, count: int) -> Floats:

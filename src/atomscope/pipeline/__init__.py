@@ -9,6 +9,7 @@ from atomscope import recipe as recipes
 from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
+from atomscope.io.frames import cut
 from atomscope.memory import need
 from atomscope.models.store import Model, load
 from atomscope.pipeline.blank import blank_frames, blankness, with_data
@@ -17,7 +18,7 @@ from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
-from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
+from atomscope.pipeline.frames import Progress, all_frames, in_angstrom
 from atomscope.pipeline.known import known, warned
 from atomscope.pipeline.material import Known, known_material, measured
 from atomscope.pipeline.movie import followed
@@ -144,8 +145,18 @@ def analyze(
         "seconds": clock.seconds,
         "warnings": lines,
     }
-    tables = (atoms, defects, movie.tracks, movie.events, links.steps)
-    return Result(image, *tables, measures, quality, card, new.discoveries)
+    return Result(
+        image=image,
+        atoms=atoms,
+        defects=defects,
+        tracks=movie.tracks,
+        events=movie.events,
+        steps=links.steps,
+        measures=measures,
+        quality=quality,
+        card=card,
+        discoveries=new.discoveries,
+    )
 
 
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:

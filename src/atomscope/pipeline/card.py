@@ -34,12 +34,13 @@ def run_card(
 ) -> dict[str, Any]:
     """Return what the card says of input, model and recipe; `about` is added to the input."""
     from atomscope.io import input_hash
+    from atomscope.io.registry import split_path
 
-    path = source if isinstance(source, str | Path) else None
+    path = split_path(source)[0] if isinstance(source, str | Path) else None
     return {
         "input": {
             "name": image.name,
-            "sha256": input_hash(str(path).rpartition("::")[0] or path) if path else None,
+            "sha256": input_hash(path) if path else None,
             "shape": list(image.data.shape),
             "frames": [image.numbers[0], image.numbers[-1]],
             "dtype": str(image.data.dtype),
@@ -120,20 +121,20 @@ def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[
             "and may pass for atoms: give --pixel-size, or analyse the original."
         )
     if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
-        lines += _unit_doubt(numbers.spacing_angstrom, image.pixel_size)
+        lines += _unit_hint(numbers.spacing_angstrom, image.pixel_size)
     return numbers, lines
 
 
-def _unit_doubt(spacing: float, pixel_size: float) -> list[str]:
-    """Say so where a lattice's spacing in Å cannot be one: the unit of the pixel size is wrong."""
+def _unit_hint(spacing: float, pixel_size: float) -> list[str]:
+    """Say which pixel size is likely where a lattice's spacing in Å cannot be one.
+
+    That no crystal has such a spacing is said by the verdict.
+    """
     low, high = PLAUSIBLE
-    if low <= spacing <= high:
-        return []
-    line = f"Columns lie {spacing:.3g} Å apart at {pixel_size:.4g} Å per px, which no crystal has."
     likely = [f for f in (10.0, 0.1, 100.0, 0.01) if 1.2 <= spacing * f <= 6.0]
-    if likely:
-        line += (
-            f" Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely; "
-            "give it with --pixel-size."
-        )
-    return [line]
+    if low <= spacing <= high or not likely:
+        return []
+    return [
+        f"Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely, with "
+        f"columns {spacing * likely[0]:.3g} Å apart; give it with --pixel-size."
+    ]

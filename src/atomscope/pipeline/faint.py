@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.detect.choose import View
+from atomscope.intervals import robust_scatter
+from atomscope.recipe.stages import RefineOptions
 from atomscope.types import Image
-
-if TYPE_CHECKING:
-    from atomscope.refine import RefineOptions
 
 _SHIFT = 0.2  # spacings: largest move of columns that noise hides
 _NEIGHBOURS = 12
@@ -34,9 +32,9 @@ def occupied(fitted: pd.DataFrame) -> pd.DataFrame:
     if len(fitted) <= _NEIGHBOURS or not np.isfinite(bright).all():
         return fitted
     middle = float(np.median(bright))
-    if 1.48 * np.median(np.abs(bright - middle)) > _SCATTER * abs(middle):
+    if robust_scatter(bright) > _SCATTER * abs(middle):
         return fitted
-    xy = fitted[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(fitted)
     usual = np.median(bright[cKDTree(xy).query(xy, k=_NEIGHBOURS + 1)[1]], axis=1)
     taken = bright * np.sign(middle) > _EMPTY * np.abs(usual)
     return pd.DataFrame(fitted[taken])

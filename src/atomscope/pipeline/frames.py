@@ -13,17 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import ATOMS, joined
+from atomscope.columns import ATOMS, has_flag, joined, positions
 from atomscope.detect import as_table, find
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
-from atomscope.errors import UsageError
 from atomscope.models.store import Model
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.faint import gentle, occupied
 from atomscope.pipeline.tails import tail_of, without
 from atomscope.recipe import Recipe
 from atomscope.refine.tails import Tail, excess, heavy_of, instead
+from atomscope.spacing import median_spacing
 from atomscope.types import FloatArray, Image
 
 Progress = Callable[[int, int], None]
@@ -173,14 +173,16 @@ def _settled(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) -
     The fit of a whole frame ends when nearly all of its columns are at rest. What is dim and does
     not come to rest even so is left of the light of a heavy column.
     """
-    rough = atoms["flags"].astype(str).str.contains("unrefined").to_numpy()
-    if plan.refine is None or not rough.any() or len(atoms) < 2:
+    rough = has_flag(atoms, "unrefined")
+    if plan.refine is None or not rough.any():
         return atoms
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    spacing = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    xy = positions(atoms)
+    spacing = median_spacing(xy)
+    if spacing is None:
+        return atoms
     fitted = fitted_around(frame, atoms, xy[rough], spacing, plan, view, kept=_ITSELF)
     bright = fitted["intensity"].to_numpy(float)
-    rough = fitted["flags"].astype(str).str.contains("unrefined").to_numpy()
+    rough = has_flag(fitted, "unrefined")
     return numbered(fitted[~(rough & (bright < _DIM * np.nanmedian(bright)))])
 
 
@@ -205,7 +207,7 @@ def fitted_around(
             update={"stages": tuple(alike if s.stage == "refine" else s for s in plan.stages)}
         )
     table = numbered(atoms)
-    away = cKDTree(places).query(table[["x_px", "y_px"]].to_numpy(float))[0] / spacing
+    away = cKDTree(places).query(positions(table))[0] / spacing
     fitted = refined(frame, table[away < _FITTED], usable(frame), plan, view)
     inner = fitted["atom"].isin(table["atom"][away < kept])
     rows = pd.concat([table[away >= kept], fitted[inner]])
@@ -221,11 +223,9 @@ def refined(
     """
     if plan.refine is None:
         return table
-    from atomscope.refine import RefineOptions, hold, refine, split_pairs
+    from atomscope.refine import hold, refine, split_pairs
 
-    options = RefineOptions(**plan.refine.model_dump(exclude={"stage"}))
-    if view.faint:
-        options = gentle(options)
+    options = gentle(plan.refine) if view.faint else plan.refine
     fitted = refine(frame, table, options=options, mask=good, dark=view.dark)
     if view.faint:
         fitted = occupied(fitted)
@@ -258,48 +258,3 @@ def in_angstrom(table: pd.DataFrame, pixel_size: float | None) -> pd.DataFrame:
         return table
     pairs = {name: f"{name}_px" for name in ("x", "y", "x_err", "y_err")}
     return table.assign(**{a: table[px] * pixel_size for a, px in pairs.items() if px in table})
-
-
-def cut(image: Image, frames: tuple[int | None, int | None] | None) -> Image:
-    """Keep frames A:B of a movie, without loading them; they keep their numbers."""
-    if frames is None:
-        return image
-    first, last, _ = slice(*(_place(n, image) for n in frames)).indices(image.n_frames)
-    if first >= last:
-        raise UsageError(
-            f"{image.name}: frames {frames[0]}:{frames[1]} asked for; the movie has "
-            f"{image.n_frames} frames, {image.numbers.start}:{image.numbers.stop}."
-        )
-    if image.n_frames == 1:
-        return image
-    times = image.times[first:last] if image.times else None
-    data, number = Window(image.data, first, last), image.numbers[first]
-    return replace(image, data=data, times=times, first_frame=number)
-
-
-def _place(number: int | None, image: Image) -> int | None:
-    """Place of a frame in the array; numbers below 0 count from the end."""
-    return number if number is None or number < 0 else max(number - image.first_frame, 0)
-
-
-@dataclass(frozen=True)
-class Window:
-    """Frames first to last - 1 of a movie, fetched when asked for."""
-
-    whole: Any
-    first: int
-    last: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape (t, y, x)."""
-        return (self.last - self.first, *self.whole.shape[1:])
-
-    @property
-    def dtype(self) -> Any:
-        """Type of the values."""
-        return self.whole.dtype
-
-    def __getitem__(self, index: int) -> Any:
-        """Return one frame."""
-        return self.whole[self.first + index]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from atomscope.columns import DEFECTS, by_frame, conform, joined
+from atomscope.columns import DEFECTS, by_frame, conform, has_flag, joined, positions
 from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
 from atomscope.errors import UsageError
@@ -16,26 +15,9 @@ from atomscope.pipeline.frames import first_columns, fitted_around, numbered
 from atomscope.pipeline.tails import without_tails
 from atomscope.recipe import Recipe
 from atomscope.rules import load, name_defects
-from atomscope.rules.joint import reconcile, too_dim, was_recalled
+from atomscope.rules.joint import reconcile, too_dim
 from atomscope.species import Lattices, fit_lattices
 from atomscope.types import Image
-
-
-@dataclass
-class Evidence:
-    """What chemistry changed, for the run card: numbers, and the places with their p."""
-
-    vetoed: list[dict[str, float]] = field(default_factory=list)
-    recalled: list[dict[str, float]] = field(default_factory=list)
-
-    def add(self, vetoed: pd.DataFrame, atoms: pd.DataFrame) -> None:
-        """Keep what one frame gave: rows that were taken out, and the table that is left."""
-        self.vetoed += _places(vetoed[~was_recalled(vetoed)])
-        self.recalled += _places(atoms[was_recalled(atoms)])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"vetoed": self.vetoed, "recalled": self.recalled}
 
 
 def _places(rows: pd.DataFrame) -> list[dict[str, float]]:
@@ -55,11 +37,13 @@ def reconciled(
     """Let the lattice veto and recall atoms; frames that changed are fitted again.
 
     Returns:
-        The atoms, the lattices, and the evidence.
+        The atoms, the lattices, and the places that came and went, with their p, for the run card.
     """
-    evidence = Evidence()
+    vetoed: list[dict[str, float]] = []
+    recalled: list[dict[str, float]] = []
+    evidence = {"vetoed": vetoed, "recalled": recalled}
     if plan.naming is None or not plan.naming.joint or not view.lattice or view.faint:
-        return atoms, lattices, evidence.to_dict()
+        return atoms, lattices, evidence
     weak_of = dict(by_frame(weak))
     tables: list[pd.DataFrame] = []
     fitted: dict[int, Lattice | None] = dict(lattices)
@@ -75,14 +59,16 @@ def reconciled(
         gone = pd.concat([joint.vetoed, table[dim]])
         if dim.any():
             table, out = numbered(table[~dim]), table[dim]
-            if lattice is not None and was_recalled(out).any():  # others were fitted beside it
+            # Others were fitted beside what had been brought back.
+            if lattice is not None and has_flag(out, "recalled").any():
                 table = _again(image, index, table, out, lattice.spacing, plan, view)
             fitted |= fit_lattices(table)
-        evidence.add(gone, table)
+        vetoed += _places(gone[~has_flag(gone, "recalled")])
+        recalled += _places(table[has_flag(table, "recalled")])
         tables.append(table)
     if not tables:
-        return atoms, lattices, evidence.to_dict()
-    return joined(tables), fitted, evidence.to_dict()
+        return atoms, lattices, evidence
+    return joined(tables), fitted, evidence
 
 
 def _again(
@@ -96,7 +82,7 @@ def _again(
 ) -> pd.DataFrame:
     """Fit the atoms around those that came or went again, and number all anew."""
     frame = image.frame(index)
-    places = changed[["x_px", "y_px"]].to_numpy(float)
+    places = positions(changed)
     clean = without_tails(frame, table, plan, view)
     fitted = fitted_around(clean, table, places, spacing, plan, view)
     return fitted.assign(frame=index)

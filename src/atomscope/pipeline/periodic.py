@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, conform
+from atomscope.columns import DEFECTS, conform, positions
 from atomscope.pipeline.frames import in_angstrom
 from atomscope.types import Image
 
@@ -59,8 +59,8 @@ def _merged(seen: pd.DataFrame, empty: pd.DataFrame, reach: float) -> pd.DataFra
     """Empty sites; what a model said of one stands in its place."""
     if seen.empty or empty.empty:
         return empty
-    tree = cKDTree(seen[["x_px", "y_px"]].to_numpy(float))
-    distance, index = tree.query(empty[["x_px", "y_px"]].to_numpy(float))
+    tree = cKDTree(positions(seen))
+    distance, index = tree.query(positions(empty))
     met = distance < reach
     both: pd.DataFrame = pd.concat([seen.iloc[np.unique(index[met])], empty[~met]])
     return both.reset_index(drop=True)

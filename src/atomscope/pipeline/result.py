@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope.errors import UsageError
 from atomscope.pipeline.discovered import write_found
-from atomscope.pipeline.outputs import begin
+from atomscope.pipeline.outputs import CARD, begin
 from atomscope.pipeline.statistics import file_of
 from atomscope.types import Image
 
@@ -96,39 +96,48 @@ class Result:
         file is written whole or not at all; atoms.csv comes first, run.json last. What an earlier
         run left in the folder is removed before (see `pipeline.outputs`).
         """
-        from atomscope.columns import of_frame
-        from atomscope.io.write import write_extxyz, write_json, write_table
-        from atomscope.plot import network, overlay, view_of
-        from atomscope.report import write_report
+        from atomscope.io.write import write_json
 
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
         begin(out, self.atoms)
-        write_table(self.defects, out / "defects.csv")
+        self._write_tables(out, parquet=parquet)
+        self._write_pictures(out)
+        write_json({**self.card, "quality": self.quality.to_dict()}, out / CARD)
+        return out
+
+    def _write_tables(self, out: Path, *, parquet: bool) -> None:
+        from atomscope.io.write import write_extxyz, write_table
+
+        tables = {"defects.csv": self.defects}
         if len(self.steps):
-            write_table(self.steps, out / "steps.csv")
-        for name, table in self.measures.items():
-            write_table(table, out / file_of(name))
-        write_found(self.discoveries, self.atoms, self.image, out)
+            tables["steps.csv"] = self.steps
+        tables |= {file_of(name): table for name, table in self.measures.items()}
         if self.image.n_frames > 1:
-            write_table(self.tracks, out / "tracks.csv")
-            write_table(self.events, out / "events.csv")
+            tables |= {"tracks.csv": self.tracks, "events.csv": self.events}
         if parquet:
-            write_table(self.atoms, out / "atoms.parquet")
+            tables["atoms.parquet"] = self.atoms
+        for name, table in tables.items():
+            write_table(table, out / name)
+        write_found(self.discoveries, self.atoms, self.image, out)
         shape, pixel_size = self.image.frame_shape, self.image.pixel_size
-        first_frame, count = self.image.first_frame, self.image.n_frames
-        path = out / "structures.extxyz"
-        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=first_frame)
-        number = self.shown_frame
-        curve = self.card["model"]["reliability"]
+        path, count, first = out / "structures.extxyz", self.image.n_frames, self.image.first_frame
+        write_extxyz(self.atoms, shape, pixel_size, path, n_frames=count, first_frame=first)
+
+    def _write_pictures(self, out: Path) -> None:
+        """Write the overlay of the first frame that holds data, and the page."""
+        from atomscope.columns import of_frame
+        from atomscope.plot import network, overlay, view_of
+        from atomscope.report import host_of, write_report
+
+        number, size, host = self.shown_frame, self.image.pixel_size, host_of(self.card)
         first = of_frame(self.atoms, number)
-        host = self.card["defects"].get("host")
         overlay(
             view_of(self.image, number),
             first,
             out / "overlay.png",
-            pixel_size=pixel_size,
-            net=network(first, host=host, shape=shape, pixel_size=pixel_size),
+            pixel_size=size,
+            net=network(first, host=host, shape=self.image.frame_shape, pixel_size=size),
             defects=of_frame(self.defects, number),
         )
         write_report(
@@ -137,12 +146,10 @@ class Result:
             self.atoms,
             quality=self.quality,
             card=self.card,
-            reliability={**curve, "bins": curve["stated"]},
+            reliability=self.card["model"]["reliability"],
             defects=self.defects,
             tracks=self.tracks,
             events=self.events,
             measures=self.measures,
             discoveries=self.discoveries,
         )
-        write_json({**self.card, "quality": self.quality.to_dict()}, out / "run.json")
-        return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import positions
 from atomscope.detect.choose import View
 from atomscope.lattice import Lattice, empty_sites, fit_lattice
 from atomscope.recipe import Recipe
@@ -39,7 +40,7 @@ def tail_of(frame: FloatArray, atoms: pd.DataFrame, plan: Recipe, view: View) ->
         return None
     if plan.identify is None or not plan.identify.elements:
         return measure_tail(frame, atoms)
-    xy, bright = atoms[["x_px", "y_px"]].to_numpy(float), atoms["intensity"].to_numpy(float)
+    xy, bright = positions(atoms), atoms["intensity"].to_numpy(float)
     lattice = fit_lattice(xy, bright)
     if lattice is None:
         return measure_tail(frame, atoms)
@@ -55,7 +56,7 @@ def _telling(
 
     Columns that are not as bright as others on their sublattice, empty sites, and some more.
     """
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     bright = atoms["intensity"].to_numpy(float)
     if not np.isfinite(bright).all() or bright.min() <= 0:
         return None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import DEFECTS, conform, of_frame
+from atomscope.columns import DEFECTS, conform, of_frame, positions
 from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, judged_together, labels_at, sites_in
 from atomscope.models.store import ColumnClass, Model, load, names
@@ -154,7 +154,7 @@ def label_all(
     told = judged_together(frames, model.card.classes)
     for number, sites in zip(image.numbers, told, strict=True):
         rows = atoms[atoms["frame"] == number]
-        found = labels_at(rows[["x_px", "y_px"]].to_numpy(float), sites, model, view)
+        found = labels_at(positions(rows), sites, model, view)
         tables.append(_labelled(rows, found, model))
         empty.append(_vacancies(number, found, model, image.pixel_size))
     return pd.concat(tables, ignore_index=True), pd.concat(empty, ignore_index=True)

@@ -14,7 +14,6 @@ from atomscope.plot.network import Network, circles, network
 from atomscope.plot.overlay import overlay
 from atomscope.plot.pixels import (
     grey,
-    median_spacing,
     scale_bar,
     shrink,
     shrink_factor,
@@ -23,6 +22,6 @@ from atomscope.plot.pixels import (
 
 __all__ = [
     "KNOWN_COLOUR", "PALETTE", "UNKNOWN_COLOUR", "UNNAMED_COLOUR", "Classes", "Network", "circles",
-    "classify_colours", "curves", "grey", "median_spacing", "network", "overlay", "ring_colour",
+    "classify_colours", "curves", "grey", "network", "overlay", "ring_colour",
     "scale_bar", "shrink", "shrink_factor", "view_of",
 ]  # fmt: skip

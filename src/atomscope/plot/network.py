@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
-from atomscope.plot.pixels import median_spacing
+from atomscope.spacing import SAMPLE, is_ordered, median_spacing, nearest
 from atomscope.types import FloatArray
 
 if TYPE_CHECKING:
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
     from atomscope.rules.book import Book
 
 MOST_ATOMS = 20_000  # of a frame whose bonds are drawn: beyond, lines would cover the image
-SCATTERED = 0.35  # spread of the distances to the nearest atom, in their median: of no lattice
 _COMMON = 0.3  # share of all rings from which on the commonest size is that of a host
-_LONGEST = 16
 _MARGIN = 0.55  # spacings between the outermost atom of a defect and its circle
 _WIDEST = 8.0  # spacings: the circle of a boundary marks its middle
 
@@ -60,23 +58,17 @@ def network(
         shape: Height and width of the frame in px.
         pixel_size: Å per px.
     """
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     rows = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if not 2 <= len(rows) <= MOST_ATOMS:
         return Network()
-    if not host and not (atoms["species"] != "").any() and not _is_regular(xy[rows]):
+    if not host and not (atoms["species"] != "").any() and not is_ordered(nearest(xy[rows])):
         return Network()
     graph = _sheet(atoms.iloc[rows], host, shape, pixel_size)
     if graph is None:
         return Network()
     whole, sheet = graph
     return Network(rows[whole.bonds], _odd_rings(sheet, rows))
-
-
-def _is_regular(xy: FloatArray) -> bool:
-    """Whether neighbours stand about equally far apart: atoms strewn over a support do not."""
-    low, middle, high = np.quantile(cKDTree(xy).query(xy, k=2)[0][:, 1], [0.25, 0.5, 0.75])
-    return bool(high - low < SCATTERED * middle)
 
 
 def circles(defects: pd.DataFrame, atoms: pd.DataFrame) -> FloatArray:
@@ -86,10 +78,10 @@ def circles(defects: pd.DataFrame, atoms: pd.DataFrame) -> FloatArray:
         defects: Rows of the defects table that belong to the frame.
         atoms: Rows of the atoms table that belong to it.
     """
-    spacing = median_spacing(atoms) or 20.0
+    spacing = median_spacing(positions(atoms), SAMPLE) or 20.0
     place = dict(zip(atoms["atom"].tolist(), range(len(atoms)), strict=True))
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    centres = defects[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
+    centres = positions(defects)
     radii = np.zeros(len(defects))
     for number, (centre, words) in enumerate(zip(centres, defects["atoms"], strict=True)):
         away = xy[members(words, place)] - centre
@@ -176,8 +168,9 @@ def _by_book(
 
 def _odd_rings(sheet: AtomGraph, rows: NDArray[np.int64]) -> tuple[tuple[int, ...], ...]:
     from atomscope.graph import rings
+    from atomscope.graph.faces import LONGEST
 
-    found = rings(sheet, longest=_LONGEST)
+    found = rings(sheet, longest=LONGEST)
     if len(found) == 0:
         return ()
     counts = np.bincount(found.size)

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.io.write import write_whole
 from atomscope.plot.colours import KNOWN_COLOUR, UNNAMED_COLOUR, classify_colours, ring_colour
 from atomscope.plot.network import Network, circles, place_names
-from atomscope.plot.pixels import grey, median_spacing, pixels_of, scale_bar, shrink, shrink_factor
+from atomscope.plot.pixels import grey, pixels_of, scale_bar, shrink, shrink_factor
 from atomscope.plot.words import DPI, INK, draw_legend, draw_scale_bar, draw_title, drawable, text
+from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import FloatArray
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ def _draw_image(figure: Any, frame: FloatArray, size: tuple[int, int], max_side:
 
 def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
     """Draw rings or dots and return how many."""
-    spacing = (median_spacing(atoms) or 40 / zoom) * zoom
+    spacing = (median_spacing(positions(atoms), SAMPLE) or 40 / zoom) * zoom
     radius = min(0.32 * spacing, 13.0)
     is_ring = radius >= 2.5
     if not is_ring:
@@ -133,10 +135,10 @@ def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, uni
     from matplotlib.patches import PathPatch
     from matplotlib.path import Path as Outline
 
-    spacing = (median_spacing(atoms) or 0.0) * zoom
+    spacing = (median_spacing(positions(atoms), SAMPLE) or 0.0) * zoom
     if spacing < _LEAST_SPACING:
         return
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     sizes = [len(ring) for ring in net.rings]
     fill = [ring_colour(size) for size in sizes]
     outlines = [xy[list(ring)] for ring in net.rings]

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 
 def shrink_factor(shape: tuple[int, ...], max_side: int) -> int:
@@ -83,15 +82,6 @@ def pixels_of(shown: NDArray[np.uint8], bottom: int) -> Any:
             renderer.draw_image(renderer.new_gc(), 0, bottom, colours)
 
     return Pixels()
-
-
-def median_spacing(atoms: pd.DataFrame) -> float | None:
-    """Return the median distance (px) to the nearest neighbour in one frame, from a sample."""
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    if len(xy) < 2:
-        return None
-    sample = xy[:: max(1, len(xy) // 5000)]
-    return float(np.median(cKDTree(xy).query(sample, k=2)[0][:, 1]))
 
 
 def scale_bar(width: int, pixel_size: float | None) -> tuple[float, str]:

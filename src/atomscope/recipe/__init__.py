@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parents[1] / "recipes"
-NONE = "none"  # what a step says of atoms that are none of its labels
+NONE = "none"  # what examples and steps say of atoms that are none of the labels
 
 StepStage = ClassifyStage | SortStage
 Stage = Annotated[
@@ -172,10 +172,6 @@ class Recipe(BaseModel):
         given = {k: v for k, v in changes.items() if v is not None}
         detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
         return self._with(detect)
-
-    def to_yaml(self) -> str:
-        """Return the text of a recipe file; `load` gives the same recipe again."""
-        return yaml.safe_dump(self.model_dump(mode="json"), allow_unicode=True, sort_keys=False)
 
 
 def _kind(stage: Stage) -> str:

@@ -27,8 +27,8 @@ class DetectStage(BaseModel):
         None,
         ge=0,
         le=1,
-        description="least probability that is kept; when empty 0.5, and for isolated atoms what "
-        "the model's card says",
+        description="least probability that is kept; when empty 0.5, and for isolated atoms "
+        "half of the F1 that can be expected, but no less than the model's card says",
     )
     periodic: bool = Field(
         False,
@@ -37,17 +37,32 @@ class DetectStage(BaseModel):
     )
 
 
-class RefineStage(BaseModel):
-    """Fit all columns together; options as in `atomscope.refine.RefineOptions`."""
+class RefineOptions(BaseModel):
+    """Options of `refine`; the defaults are meant for any image of atoms."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    width: Literal["own", "shared"] = Field(
+        "own",
+        description="'own': each column has its width, drawn towards the typical one as far as "
+        "the spread of the widths allows; 'shared': one width for the whole frame",
+    )
+    elliptical: bool = Field(False, description="fit the ellipticity of each column too")
+    weights: Literal["auto", "poisson", "gaussian"] = Field(
+        "auto",
+        description="'auto': noise variance linear in brightness, read from the image; "
+        "'poisson': the values are counts; 'gaussian': the same variance in every pixel",
+    )
+    max_shift: float = Field(
+        0.5, gt=0, le=1, description="largest shift, in distances to the nearest neighbour"
+    )
+    iterations: int = Field(12, ge=1, le=200, description="most Gauss-Newton steps")
+
+
+class RefineStage(RefineOptions):
+    """Fit all columns together."""
+
     stage: Literal["refine"] = "refine"
-    width: Literal["own", "shared"] = "own"
-    elliptical: bool = False
-    weights: Literal["auto", "poisson", "gaussian"] = "auto"
-    max_shift: float = Field(0.5, gt=0, le=1, description="in distances to the nearest neighbour")
-    iterations: int = Field(12, ge=1, le=200)
 
 
 class IdentifyStage(BaseModel):

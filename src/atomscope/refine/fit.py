@@ -74,6 +74,13 @@ class State:
     frozen: Bools
     spread: float
 
+    @classmethod
+    def fresh(cls, theta: Floats, ground: Floats, spread: float) -> State:
+        """Return where a fit begins: hardly damped, nothing moved yet, nothing frozen."""
+        count = len(theta)
+        damping, moved = np.full(count, 1e-3), np.full(count, np.inf)
+        return cls(theta, ground, damping, moved, np.zeros(count, dtype=bool), spread)
+
 
 @dataclass(frozen=True)
 class View:
@@ -103,16 +110,9 @@ def first_state(scene: Scene, spread: float) -> tuple[State, Normal]:
     theta = np.zeros((count, 6))
     theta[:, [X, Y]] = scene.xy
     theta[:, LOG_WIDTH] = np.log(scene.width)
-    level = float(np.median(scene.data[scene.usable > 0]))
-    state = State(
-        theta,
-        np.full(scene.grid.size, level),
-        np.full(count, 1e-3),
-        np.full(count, np.inf),
-        np.zeros(count, dtype=bool),
-        spread,
-    )
     theta[:, PEAK] = 1.0
+    level = float(np.median(scene.data[scene.usable > 0]))
+    state = State.fresh(theta, np.full(scene.grid.size, level), spread)
     view = look(scene, state)
     normal = assemble(
         theta, scene.parameters, view.windows, view.tiles, scene.usable, scene.grid, scene.overlap
@@ -122,19 +122,17 @@ def first_state(scene: Scene, spread: float) -> tuple[State, Normal]:
     step, ground = _step(scene, state, view, normal, scene.usable, held, 1e-2)
     peak = 1.0 + step[:, PEAK]
     least = max(0.1 * float(np.median(np.abs(peak))), 1e-12)
-    theta[:, PEAK] = np.maximum(peak, least)
-    factor = np.repeat(theta[:, PEAK, None], scene.parameters, axis=1)
+    bright = theta.copy()
+    bright[:, PEAK] = np.maximum(peak, least)
+    factor = np.repeat(bright[:, PEAK, None], scene.parameters, axis=1)
     factor[:, PEAK] = 1.0
-    state = replace(state, theta=theta, ground=state.ground + ground)
+    state = replace(state, theta=bright, ground=state.ground + ground)
     return state, normal.rescaled(factor, 1.0)
 
 
 def resume(scene: Scene, theta: Floats, spread: float) -> State:
     """Background under columns that are known already, by linear least squares."""
-    count = len(theta)
-    blank = np.zeros(scene.grid.size)
-    rest = (np.full(count, 1e-3), np.full(count, np.inf), np.zeros(count, dtype=bool))
-    state = State(theta, blank, *rest, spread)
+    state = State.fresh(theta, np.zeros(scene.grid.size), spread)
     view = look(scene, state)
     matrix = scene.grid.normal(scene.inner(scene.usable))
     diagonal = matrix.diagonal()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import flagged
+from atomscope.columns import has_flag, with_flags
 
 
 def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataFrame:
@@ -28,5 +28,5 @@ def hold(fitted: pd.DataFrame, detected: pd.DataFrame, limit: float) -> pd.DataF
     far = np.asarray(shift > limit)
     table.loc[far, ["x_px", "y_px"]] = detected.loc[far, ["x_px", "y_px"]]
     table.loc[far, ["x_err_px", "y_err_px", "intensity_err"]] = np.nan
-    table["flags"] = flagged(table["flags"], np.flatnonzero(far), "unrefined")
+    table["flags"] = with_flags(table, {"unrefined": far | has_flag(table, "unrefined")})
     return table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -155,7 +156,12 @@ class Normal:
         return np.asarray(covariance + with_mean[:, :, None] * with_mean[:, None, :] / variance)
 
 
-def conjugate_gradients(multiply, precondition, right: Floats, tolerance: float) -> Floats:  # type: ignore[no-untyped-def]
+def conjugate_gradients(
+    multiply: Callable[[Floats], Floats],
+    precondition: Callable[[Floats], Floats],
+    right: Floats,
+    tolerance: float,
+) -> Floats:
     """Solve A x = right for a positive definite A (Hestenes & Stiefel 1952)."""
     x = np.zeros_like(right)
     residual = right.copy()

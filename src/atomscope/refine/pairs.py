@@ -13,8 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import flagged
-from atomscope.refine.options import RefineOptions
+from atomscope.columns import has_flag, positions, with_flags
+from atomscope.intervals import robust_scatter
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.table import Measured, checked, measure, refine
 from atomscope.refine.windows import E1, E2, LOG_WIDTH, Bools, Floats
 from atomscope.types import FloatArray
@@ -74,7 +75,7 @@ def split_pairs(
     # `of`: the atom that each row of the trial stands for; the long ones stand there twice
     of = np.repeat(np.arange(len(atoms)), 1 + np.bincount(long.rows, minlength=len(atoms)))
     first = np.searchsorted(of, long.rows)
-    xy = _places(atoms)[of]
+    xy = positions(atoms)[of]
     xy[first] -= long.half
     xy[first + 1] += long.half
     trial = atoms.iloc[of].reset_index(drop=True).assign(x_px=xy[:, 0], y_px=xy[:, 1])
@@ -84,8 +85,10 @@ def split_pairs(
     if not two.any():
         return atoms
     pairs, single = first[two], first[~two]
-    fitted["flags"] = flagged(fitted["flags"], np.concatenate([pairs, pairs + 1]), "split")
-    near = cKDTree(_places(fitted)[pairs]).query(_places(fitted))[0] < AROUND * long.width
+    split = has_flag(fitted, "split")
+    split[pairs] = split[pairs + 1] = True
+    fitted["flags"] = with_flags(fitted, {"split": split})
+    near = cKDTree(positions(fitted)[pairs]).query(positions(fitted))[0] < AROUND * long.width
     near[single] = near[single + 1] = False  # what stays one atom stays as it was
     kept = np.setdiff1d(np.arange(len(of)), single + 1)
     rows: pd.DataFrame = pd.concat([fitted[near], atoms.iloc[of].set_axis(fitted.index)[~near]])
@@ -106,7 +109,7 @@ def _long_ones(
     if fitted.sum() < FEWEST:
         return None
     intensity = float(np.median(usual[fitted]))
-    spread = _spread(usual[fitted])
+    spread = robust_scatter(usual[fitted])
     bright = fitted & (usual > np.maximum(BRIGHTER * intensity, intensity + UNLIKE * spread))
     if not bright.any():
         return None
@@ -117,7 +120,7 @@ def _long_ones(
         return None
     excess, error = _ellipticity(done)
     size = np.hypot(*excess.T)
-    least = max(LONGER, UNLIKE * max(_spread(part[done.fit.good]) for part in excess.T))
+    least = max(LONGER, UNLIKE * max(robust_scatter(part[done.fit.good]) for part in excess.T))
     rows = np.flatnonzero(bright & done.fit.good & (size > least) & (size > SURE * error))
     if not len(rows):
         return None
@@ -132,11 +135,6 @@ def _ellipticity(done: Measured) -> tuple[Floats, Floats]:
     values = fit.theta[:, [E1, E2]]
     variance = (fit.covariance[:, E1, E1] + fit.covariance[:, E2, E2]) * fit.misfit / 2
     return values - np.median(values[fit.good], axis=0), np.sqrt(np.maximum(variance, 0))
-
-
-def _spread(values: Floats) -> float:
-    """Standard deviation of most of the values, from the median of their deviations."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _half(square: Floats, excess: Floats) -> Floats:
@@ -154,7 +152,7 @@ def _half(square: Floats, excess: Floats) -> Floats:
 def _are_two(fitted: pd.DataFrame, first: NDArray[np.int64], long: _Long) -> Bools:
     """Which long columns came out as two atoms: resolved, surely apart, each as bright as one."""
     halves = [fitted.iloc[first + k] for k in (0, 1)]
-    apart = _places(halves[1]) - _places(halves[0])
+    apart = positions(halves[1]) - positions(halves[0])
     distance = np.hypot(*apart.T)
     variance = sum(half[["x_err_px", "y_err_px"]].to_numpy(float) ** 2 for half in halves)
     error = np.sqrt(np.einsum("ni,ni->n", apart**2, variance)) / np.maximum(distance, 1e-9)
@@ -163,7 +161,3 @@ def _are_two(fitted: pd.DataFrame, first: NDArray[np.int64], long: _Long) -> Boo
         share = np.abs(half["intensity"].to_numpy(dtype=np.float64)) / long.intensity
         two &= (share > EACH[0]) & (share < EACH[1])
     return np.asarray(two)
-
-
-def _places(table: pd.DataFrame) -> Floats:
-    return table[["x_px", "y_px"]].to_numpy(dtype=np.float64)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.background import Grid
 from atomscope.refine.covariance import marginal
 from atomscope.refine.fit import (
@@ -22,10 +23,9 @@ from atomscope.refine.fit import (
 )
 from atomscope.refine.noise import Noise, fit_noise, noise_sample
 from atomscope.refine.normal import Normal, assemble
-from atomscope.refine.options import RefineOptions
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start
-from atomscope.refine.tiles import Tile, cut, to_frame
+from atomscope.refine.tiles import Tile, cut, to_frame, to_tile
 from atomscope.refine.windows import LOG_WIDTH, PEAK, Bools, Floats, X, Y
 from atomscope.types import FloatArray
 
@@ -101,7 +101,7 @@ def _sample(scene: Scene, view: View, every: int) -> Floats:
 def _finish(
     scene: Scene, tile: Tile, fit: Fit, noise: Noise, spread: float, options: RefineOptions
 ) -> View:
-    theta = to_frame(fit.theta[tile.members], tile, back=True)
+    theta = to_tile(fit.theta[tile.members], tile)
     state = resume(scene, theta, spread)
     state, view, normal = _settle(scene, state, None, noise, options, options.iterations)
     good = _converged(scene, state, normal)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.windows import Floats, Windows, X, Y
+from atomscope.spacing import nearest
 
 _SAMPLE = 2000  # columns that are enough to tell the typical width
 _LONE = 16.0  # px; stands for the distance to a neighbour where there is none
@@ -35,14 +35,12 @@ def find_start(pixels: Pixels, xy: Floats, max_shift: float) -> Start:
     """Measure distances and the typical width of columns at positions xy (N, 2)."""
     limit = np.array([pixels.shape[1] - 1, pixels.shape[0] - 1], dtype=np.float64)
     xy = np.clip(xy, 0.0, limit)
-    nearest = np.full(len(xy), _LONE)
-    if len(xy) > 1:
-        nearest = cKDTree(xy).query(xy, 2)[0][:, 1]
-    typical = float(np.clip(np.median(nearest), 2.0, 60.0))
+    apart = nearest(xy) if len(xy) > 1 else np.full(len(xy), _LONE)
+    typical = float(np.clip(np.median(apart), 2.0, 60.0))
     width = _typical_width(pixels, xy, typical)
     # Where columns are far apart their own width limits the shift; a pixel is always allowed.
-    reach = np.maximum(2 * max_shift * np.minimum(0.5 * nearest, 2.5 * width), 1.0)
-    return Start(xy, nearest, width, np.maximum(reach, 1.0))
+    reach = np.maximum(2 * max_shift * np.minimum(0.5 * apart, 2.5 * width), 1.0)
+    return Start(xy, apart, width, reach)
 
 
 def _typical_width(pixels: Pixels, xy: Floats, spacing: float) -> float:

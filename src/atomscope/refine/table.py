@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from atomscope.columns import conform
+from atomscope.columns import conform, is_placed, need_positions, positions, with_flags
 from atomscope.errors import UsageError
-from atomscope.refine.options import RefineOptions
+from atomscope.recipe.stages import RefineOptions
 from atomscope.refine.phases import Fit, fit_frame
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start, find_start
@@ -58,7 +58,7 @@ def refine(
     table = conform(atoms)
     done = measure(image, usable, table, options, dark=dark)
     if done is None:
-        return table.assign(flags=_marked(table, {"unrefined": np.ones(len(table), dtype=bool)}))
+        return table.assign(flags=with_flags(table, _unfitted(len(table))))
     with np.errstate(all="ignore"):
         return _fill(table, done, usable)
 
@@ -89,9 +89,7 @@ def checked(
     image = np.asarray(frame)
     if image.ndim != 2:
         raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+    need_positions(atoms)
     if mask is not None and np.shape(mask) != image.shape:
         raise UsageError(
             f"the mask has shape {np.shape(mask)}; expected that of the frame, {image.shape}."
@@ -111,8 +109,8 @@ def measure(
     dark: bool,
 ) -> Measured | None:
     """Fit the columns of a table; None where there is none, or no contrast."""
-    seen = table[["x_px", "y_px"]].to_numpy(dtype=np.float64)
-    known = np.isfinite(seen).all(axis=1)
+    seen = positions(table)
+    known = is_placed(table)
     with np.errstate(all="ignore"):
         level, scale = _typical(image, usable)
     if not known.any() or scale == 0.0:
@@ -179,8 +177,7 @@ def _fill(table: pd.DataFrame, done: Measured, usable: NDArray[np.bool_]) -> pd.
         column = np.full(len(table), np.nan)
         column[rows] = values
         table[name] = column
-    marks = {name: np.zeros(len(table), dtype=bool) for name in ("edge", "masked", "overlap")}
-    marks["unrefined"] = np.ones(len(table), dtype=bool)
+    marks = _unfitted(len(table))
     marks["unrefined"][rows] = ~good
     shape = usable.shape
     x, y = fit.theta[:, X], fit.theta[:, Y]
@@ -188,8 +185,14 @@ def _fill(table: pd.DataFrame, done: Measured, usable: NDArray[np.bool_]) -> pd.
     marks["edge"][rows] = inset < width
     marks["overlap"][rows] = start.nearest < 2 * width
     marks["masked"][rows] = _touches(x, y, width, ~usable)
-    table["flags"] = _marked(table, marks)
+    table["flags"] = with_flags(table, marks)
     return table
+
+
+def _unfitted(count: int) -> dict[str, NDArray[np.bool_]]:
+    """Marks of columns that were not fitted."""
+    none = {name: np.zeros(count, dtype=bool) for name in ("edge", "masked", "overlap")}
+    return none | {"unrefined": np.ones(count, dtype=bool)}
 
 
 def _volume(theta: Floats, p: int) -> tuple[Floats, Floats, Floats]:
@@ -222,18 +225,3 @@ def _touches(x: Floats, y: Floats, width: Floats, bad: NDArray[np.bool_]) -> NDA
             distance = distance_transform_edt(~part)
             near[here] = distance[row[here] - top, column[here]] < 2 * width[here]
     return near
-
-
-def _marked(table: pd.DataFrame, marks: dict[str, NDArray[np.bool_]]) -> NDArray[np.object_]:
-    """Flags of the table with those of the fit replaced by the marks."""
-    ours = {"unrefined", "edge", "masked", "overlap"}
-    bits = np.zeros(len(table), dtype=np.int64)
-    for k, marked in enumerate(marks.values()):
-        bits += marked.astype(np.int64) << k
-    number, texts = pd.factorize(table["flags"])  # few texts, many atoms
-    keys, inverse = np.unique((number << len(marks)) + bits, return_inverse=True)
-    words = []
-    for key in keys.tolist():
-        before = set(str(texts[key >> len(marks)]).split()) - ours
-        words.append(" ".join(sorted(before | {m for k, m in enumerate(marks) if key >> k & 1})))
-    return np.array([*words, ""], dtype=object)[:-1][inverse]

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.refine.windows import Floats, Ints
 from atomscope.types import FloatArray
 
@@ -103,7 +104,7 @@ def measure_tail(
     if len(places) == 0:
         return None
     usual = float(fitted["width"].median())
-    columns = _with_hidden(atoms[["x_px", "y_px"]].to_numpy(float), places, hidden, usual)
+    columns = _with_hidden(positions(atoms), places, hidden, usual)
     patches = [_patch(frame, columns, place, usual) for place in places]
     none = _left(np.array([0.0, 0.0, _RATIO]), patches, usual)
     from scipy.optimize import least_squares  # slow to import, and tails are rare
@@ -122,7 +123,7 @@ def tails(atoms: pd.DataFrame, tail: Tail, shape: tuple[int, int]) -> Floats:
     Beyond the border the lattice is taken to go on as a mirror image.
     """
     points = np.zeros(shape)
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     peak = _peaks(atoms)
     base = np.floor(xy).astype(np.int64)
     part = xy - base
@@ -161,9 +162,9 @@ def excess(heavy: pd.DataFrame, shape: tuple[int, int]) -> Floats:
 
 def instead(found: pd.DataFrame, heavy: pd.DataFrame) -> pd.DataFrame:
     """Put heavy columns in place of what was found where their light was taken off."""
-    places = heavy[["x_px", "y_px"]].to_numpy(float)
+    places = positions(heavy)
     if len(found):
-        distance, nearest = cKDTree(places).query(found[["x_px", "y_px"]].to_numpy(float))
+        distance, nearest = cKDTree(places).query(positions(found))
         found = found[distance > _CORE * heavy["width"].to_numpy(float)[nearest]]
     kept = [name for name in found.columns if name in heavy]
     return pd.concat([found, heavy[kept]], ignore_index=True)
@@ -182,7 +183,7 @@ def _heavy(fitted: pd.DataFrame) -> Floats:
     strange = peak > _HEAVY * float(np.quantile(peak, _BRIGHTER))
     found = np.flatnonzero(strange & (fitted["width"].to_numpy(float) < _LIKE * usual))
     found = found[np.argsort(-peak[found], kind="stable")]
-    return fitted[["x_px", "y_px"]].to_numpy(float)[found]
+    return positions(fitted)[found]
 
 
 def _with_hidden(xy: Floats, places: Floats, hidden: Floats | None, width: float) -> Floats:

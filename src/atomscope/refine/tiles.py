@@ -57,9 +57,19 @@ def cut(shape: tuple[int, ...], start: Start) -> Iterator[Tile]:
         yield Tile((y0, y1, x0, x1), members, home[members] == cell)
 
 
-def to_frame(theta: Floats, tile: Tile, back: bool = False) -> Floats:
-    """Move parameters from the tile's coordinates to the frame's, or back."""
+def to_frame(theta: Floats, tile: Tile) -> Floats:
+    """Move parameters (N, 6) from the tile's coordinates to the frame's."""
     y0, _, x0, _ = tile.box
+    return _moved(theta, x0, y0)
+
+
+def to_tile(theta: Floats, tile: Tile) -> Floats:
+    """Move parameters (N, 6) from the frame's coordinates to the tile's."""
+    y0, _, x0, _ = tile.box
+    return _moved(theta, -x0, -y0)
+
+
+def _moved(theta: Floats, x: int, y: int) -> Floats:
     moved = theta.copy()
-    moved[:, [X, Y]] += np.array([x0, y0]) * (-1.0 if back else 1.0)
+    moved[:, [X, Y]] += (x, y)
     return moved

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -40,10 +39,6 @@ class Windows:
         ix = np.clip(np.rint(theta[:, X]), 0, shape[1] - 1).astype(np.int64)
         iy = np.clip(np.rint(theta[:, Y]), 0, shape[0] - 1).astype(np.int64)
         return cls(ix, iy, half, pad)
-
-    def take(self, rows: Any) -> Windows:
-        """Return the windows of some columns."""
-        return Windows(self.ix[rows], self.iy[rows], self.half, self.pad)
 
     @property
     def offsets(self) -> Floats:

@@ -56,15 +56,12 @@ def reliability_chart(reliability: Mapping[str, Any] | None) -> Any | None:
     """Stated probability against observed share on the detector's test set, or None.
 
     Args:
-        reliability: `observed` and `counts` of each bin, and `bins`: the stated probability of
-            each, or the borders of the bins (one more).
+        reliability: `stated` probability of each bin, `observed` share and `counts`.
     """
     if not reliability or not reliability.get("observed"):
         return None
     observed = np.array(reliability["observed"], dtype=float)
-    stated = np.array(reliability["bins"], dtype=float)
-    if len(stated) == len(observed) + 1:
-        stated = (stated[:-1] + stated[1:]) / 2
+    stated = np.array(reliability["stated"], dtype=float)
     counts = np.nan_to_num(np.array(reliability.get("counts") or np.ones(len(observed)), float))
     known = np.isfinite(observed) & np.isfinite(stated)
     if not known.any():

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from atomscope.report.gallery import Pose, cut_out, mean_of
-from atomscope.report.motifs import PIXELS
-from atomscope.report.pictures import Levelled, data_uri
-from atomscope.types import FloatArray, Image
+from atomscope.report.gallery import PIXELS, Pose, averaged
+from atomscope.report.words import length
+from atomscope.types import Image
 
 if TYPE_CHECKING:
     from atomscope.discover import Average, Discoveries
 
 _RIM = 1.2  # of the distance of the outermost atom that is drawn
-_BRIGHTEST = 1.0  # of a class average, in units of the frame's contrast: heavy atoms are cut off
 _POOR = 3.0  # times the median misfit: views that do not fit blur the average
 _LEAST, _MOST = 1.2, 5.0  # radius of a drawn atom in pixels of the picture
 
@@ -59,22 +56,25 @@ def findings(image: Image, found: Discoveries | None) -> list[Finding]:
     if found is None or not found.averages:
         return []
     sides = [_side(one) for one in found.averages]
-    pictures = _pictures(image, found.averages, sides)
+    views = [_poses(one) for one in found.averages]
+    pictures = averaged(image, views, sides)
     rows = found.table.head(len(found.averages)).to_dict("records")
     return [
         Finding(
             number=int(row["discovery"]),
             count=f"{int(row['n']):,}",
-            views=len(_poses(one)),
+            views=len(own),
             p=f"{row['p']:.2f}",
             formula=str(row["formula"]),
             parts=str(row["parts"]),
             spread=_scatter(one.spread, image.pixel_size),
-            width=_length(side, image.pixel_size),
-            uri=data_uri(np.minimum(picture, _BRIGHTEST)),
+            width=length(side, image.pixel_size),
+            uri=picture,
             marks=_marks(one, side, image.pixel_size),
         )
-        for row, one, side, picture in zip(rows, found.averages, sides, pictures, strict=True)
+        for row, one, own, side, picture in zip(
+            rows, found.averages, views, sides, pictures, strict=True
+        )
     ]
 
 
@@ -95,21 +95,6 @@ def _poses(one: Average) -> list[tuple[int, Pose]]:
     ]
 
 
-def _pictures(
-    image: Image, averages: Sequence[Average], sides: Sequence[float]
-) -> list[FloatArray]:
-    """Average the views, frame by frame, so that each frame is read once."""
-    views = [(frame, k, pose) for k, one in enumerate(averages) for frame, pose in _poses(one)]
-    sums = np.zeros((len(averages), 2, PIXELS, PIXELS))
-    read: int = -1
-    frame = Levelled(np.zeros((0, 0)))
-    for number, k, pose in sorted(views, key=lambda view: view[0]):
-        if number != read:
-            read, frame = number, Levelled(image.frame(number))
-        sums[k] += cut_out(frame, pose, sides[k], PIXELS)
-    return [mean_of([values], [weights]) for values, weights in sums]
-
-
 def _marks(one: Average, side: float, pixel_size: float | None) -> tuple[Mark, ...]:
     """Atoms as circles whose radius is their scatter; the strange ones stand out."""
     places = ((one.points - one.centre) / side + 0.5) * PIXELS
@@ -128,7 +113,3 @@ def _scatter(value: float, pixel_size: float | None) -> str:
     if not np.isfinite(value):
         return ""
     return f"± {value:.2g} px" if pixel_size is None else f"± {100 * value * pixel_size:.2g} pm"
-
-
-def _length(pixels: float, pixel_size: float | None) -> str:
-    return f"{pixels:.0f} px" if pixel_size is None else f"{pixels * pixel_size:.1f} Å"

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from atomscope.report.pictures import Levelled
-from atomscope.types import FloatArray
+from atomscope.report.pictures import Levelled, data_uri
+from atomscope.spacing import median_spacing
+from atomscope.types import FloatArray, Image
 
+PIXELS = 120  # edge of a class average
+_BRIGHTEST = 1.0  # of a class average, in units of the frame's contrast: heavy atoms are cut off
 _ROUNDS = 3  # of assignment and fit
 _POOR = 0.4  # spacings, from which misfit on other motions are tried
 _ALIKE = 0.6  # spacings by which distances from the middle may differ for one and the same atom
@@ -62,7 +65,7 @@ def align(view: View, reference: View, *, mirror: bool = True) -> Pose:
     assignment costs least is fitted by least squares (Kabsch, Acta Cryst. A 32, 922 (1976)).
     Atoms of different species are never partners.
     """
-    unit = spacing_of(reference.points)
+    unit = median_spacing(reference.points) or 1.0
     best = _settled(view, reference, _by_middle(view, reference, unit, mirror), unit)
     if best.misfit > _POOR * unit:
         pairs = _by_pairs(view, reference, unit, mirror)
@@ -81,15 +84,6 @@ def _settled(view: View, reference: View, motions: list[Motion], unit: float) ->
             break
         best = fitted
     return best
-
-
-def spacing_of(points: FloatArray) -> float:
-    """Return the median distance (px) from an atom to its nearest, 1 for a single one."""
-    if len(points) < 2:
-        return 1.0
-    apart = np.hypot(*(points[:, None] - points[None]).transpose(2, 0, 1))
-    np.fill_diagonal(apart, np.inf)
-    return float(np.median(apart.min(axis=1))) or 1.0
 
 
 def _by_middle(view: View, reference: View, unit: float, mirror: bool) -> list[Motion]:
@@ -197,6 +191,27 @@ def cut_out(
     values = map_coordinates(np.where(good, window, 0.0), at, order=1, cval=0.0)
     weight = (share > 0.999).astype(float)  # only where all four pixels around are known
     return values * weight, weight
+
+
+def averaged(
+    image: Image, views: Sequence[Sequence[tuple[int, Pose]]], sides: Sequence[float]
+) -> list[str]:
+    """Return class averages as data URIs, `PIXELS` wide and high.
+
+    Args:
+        image: The image or movie; each of its frames is read once.
+        views: Of each class, as frame and pose.
+        sides: Edge of each picture in px of the image.
+    """
+    every = [(frame, k, pose) for k, own in enumerate(views) for frame, pose in own]
+    sums = np.zeros((len(views), 2, PIXELS, PIXELS))
+    read, frame = -1, Levelled(np.zeros((0, 0)))
+    for number, k, pose in sorted(every, key=lambda view: view[0]):
+        if number != read:
+            read, frame = number, Levelled(image.frame(number))
+        sums[k] += cut_out(frame, pose, sides[k], PIXELS)
+    means = [mean_of([values], [weights]) for values, weights in sums]
+    return [data_uri(np.minimum(mean, _BRIGHTEST)) for mean in means]
 
 
 def mean_of(values: Sequence[FloatArray], weights: Sequence[FloatArray]) -> FloatArray:

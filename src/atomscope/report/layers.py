@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomscope.columns import of_frame
+from atomscope.columns import is_placed, of_frame
 from atomscope.plot import KNOWN_COLOUR, UNNAMED_COLOUR, Network, circles, network, ring_colour
 from atomscope.report.viewer import Drawn, word_codes
 from atomscope.types import Image
@@ -89,7 +89,7 @@ def _of_frames(
     """Defects of the shown frames with the radius of their circles, sorted by frame."""
     import pandas as pd
 
-    placed = defects[np.isfinite(defects[["x_px", "y_px"]].to_numpy(float)).all(axis=1)]
+    placed = defects[is_placed(defects)]
     number = placed["frame"].to_numpy()
     parts = []
     for frame in frames:

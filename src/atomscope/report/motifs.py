@@ -11,32 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import by_frame
-from atomscope.plot import median_spacing, network
+from atomscope.columns import by_frame, positions
+from atomscope.plot import network
 from atomscope.plot.network import members
 from atomscope.report.gallery import (
+    PIXELS,
     Pose,
     View,
     align,
-    cut_out,
+    averaged,
     mean_and_error,
     mean_length,
     mean_lengths,
-    mean_of,
-    spacing_of,
 )
-from atomscope.report.pictures import Levelled, data_uri
+from atomscope.report.words import length
+from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import FloatArray, Image
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MAX_KINDS = 12
-PIXELS = 120  # edge of a class average
 _MAX_VIEWS = 120  # of a kind, spread evenly: the error is a tenth of one view's by then
 _MAX_ATOMS = 40  # of a motif: boundaries are each of their own
 _MISFIT = 0.5  # spacings, from which on a view is not of this motif
-_BRIGHTEST = 1.0  # of a class average, in units of the frame's contrast: heavy atoms are cut off
 _RIM = 1.4  # spacings of host around the motif
 _NEAREST = 12  # atoms that a first shell has at most
 _SHELL = 1.35  # of the nearest distance: atoms that belong to an empty site
@@ -131,21 +129,22 @@ def gallery(image: Image, atoms: pd.DataFrame, defects: pd.DataFrame, host: str)
     frames = {frame: _frame(rows) for frame, rows in by_frame(atoms) if frame in wanted}
     classes = {name: _class_of(rows, frames, image, host) for name, rows in chosen.items()}
     found = {name: one for name, one in classes.items() if one is not None}
-    pictures = _pictures(image, found)
+    views = [[(v.frame, p) for v, p in zip(c.views, c.poses, strict=True)] for c in found.values()]
+    pictures = averaged(image, views, [one.side for one in found.values()])
     known = defects.drop_duplicates("name").set_index("name")["known"]
     return [
         Motif(
             name, bool(known[name]), f"{int(counts[name]):,}", len(one.views),
-            data_uri(np.minimum(pictures[name], _BRIGHTEST)), _length(one.side, image.pixel_size),
+            picture, length(one.side, image.pixel_size),
             _lines(one, image.pixel_size), _by_pair(one, image.pixel_size),
         )
-        for name, one in found.items()
+        for (name, one), picture in zip(found.items(), pictures, strict=True)
     ]  # fmt: skip
 
 
 def _frame(rows: pd.DataFrame) -> _Frame:
     place = dict(zip(rows["atom"].tolist(), range(len(rows)), strict=True))
-    return _Frame(rows, rows[["x_px", "y_px"]].to_numpy(float), place)
+    return _Frame(rows, positions(rows), place)
 
 
 def _spread(rows: pd.DataFrame) -> pd.DataFrame:
@@ -166,7 +165,7 @@ def _class_of(
     first = min(usual, key=lambda view: float(np.nan_to_num(view.errors, nan=9.0).mean()))
     bonds = _bonds(first, frames[first.frame].rows, image, host)
     reference = _upright(first)
-    unit = spacing_of(reference.points)
+    unit = median_spacing(reference.points) or 1.0
     pairs = [(view, align(view, reference)) for view in views]
     kept = [(view, pose) for view, pose in pairs if pose.misfit < _MISFIT * unit]
     side = 2 * (np.hypot(*reference.points.T).max() + _RIM * unit)
@@ -190,13 +189,13 @@ def _view(row: Mapping[Any, Any], frame: _Frame | None) -> View | None:
 
 def _bonds(view: View, atoms: pd.DataFrame, image: Image, host: str) -> NDArray[np.int64]:
     """Pairs of atoms of a view that are bonded; only the surroundings are connected."""
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
-    spacing = median_spacing(atoms) or 1.0
+    xy = positions(atoms)
+    spacing = median_spacing(xy, SAMPLE) or 1.0
     low, high = view.points.min(axis=0) - 4 * spacing, view.points.max(axis=0) + 4 * spacing
     near = atoms[((xy >= low) & (xy <= high)).all(axis=1)]
     found = network(near, host=host, shape=image.frame_shape, pixel_size=image.pixel_size).bonds
     row = {tuple(point): number for number, point in enumerate(view.points.tolist())}
-    places = [row.get(tuple(point), -1) for point in near[["x_px", "y_px"]].to_numpy().tolist()]
+    places = [row.get(tuple(point), -1) for point in positions(near).tolist()]
     pairs = np.array(places, dtype=np.int64)[found]
     return np.asarray(pairs[(pairs >= 0).all(axis=1)])
 
@@ -207,25 +206,6 @@ def _upright(view: View) -> View:
     axes = np.linalg.svd(centred, full_matrices=False)[2]
     axes = axes * np.array([[1.0], [np.linalg.det(axes)]])  # turned, not mirrored
     return View(centred @ axes.T, view.species, view.errors, view.frame)
-
-
-def _pictures(image: Image, classes: Mapping[str, _Class]) -> dict[str, FloatArray]:
-    """Average the views, frame by frame, so that each frame is read once."""
-    views = [
-        (view.frame, name, pose)
-        for name, one in classes.items()
-        for view, pose in zip(one.views, one.poses, strict=True)
-    ]
-    sums = {name: [np.zeros((PIXELS, PIXELS)), np.zeros((PIXELS, PIXELS))] for name in classes}
-    read: int = -1
-    frame = Levelled(np.zeros((0, 0)))
-    for number, name, pose in sorted(views, key=lambda view: view[0]):
-        if number != read:
-            read, frame = number, Levelled(image.frame(number))
-        values, weights = cut_out(frame, pose, classes[name].side, PIXELS)
-        sums[name][0] += values
-        sums[name][1] += weights
-    return {name: mean_of([values], [weights]) for name, (values, weights) in sums.items()}
 
 
 def _lines(one: _Class, pixel_size: float | None) -> tuple[Line, ...]:
@@ -264,7 +244,3 @@ def _named(mean: float, error: float, pixel_size: float | None) -> str:
     return value + (
         f" ± {error:.2g} px" if pixel_size is None else f" ± {100 * error * pixel_size:.2g} pm"
     )
-
-
-def _length(pixels: float, pixel_size: float | None) -> str:
-    return f"{pixels:.0f} px" if pixel_size is None else f"{pixels * pixel_size:.1f} Å"

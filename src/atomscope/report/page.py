@@ -65,8 +65,8 @@ def write_report(
         atoms: Atoms table (`columns.ATOMS`) of all frames; may be empty.
         quality: What `quality.quality` returned for the table.
         card: The run card: plain values, shown folded away; its `warnings` stand on top.
-        reliability: Curve of the detector from its model card: `observed` and `counts` of each
-            bin, and `bins`, the stated probability of each or the borders of the bins.
+        reliability: Curve of the detector from its model card: `stated` probability of each bin,
+            `observed` share and `counts`.
         defects: Defects table (`columns.DEFECTS`) of all frames.
         tracks: Tracks table (`columns.TRACKS`) of a movie.
         events: Events table (`columns.EVENTS`) of a movie.

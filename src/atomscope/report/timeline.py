@@ -11,13 +11,13 @@ import pandas as pd
 from atomscope.plot import PALETTE, UNKNOWN_COLOUR
 from atomscope.report.charts import add_mark, empty_chart
 from atomscope.report.words import percent
+from atomscope.track.tracker import RARE
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource
 
 MAX_TRACKS = 30
 MAX_EVENTS = 200  # rows of the table
-_RARE = 0.15  # share of the tracks: species with less are dopants, as in `atomscope.track`
 _LEAST = 0.1  # share of the frames: what is seen less may be a missed atom
 _ELSEWHERE = "others"
 
@@ -136,7 +136,7 @@ def _dopants(tracks: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     single = tracks[tracks["kind"] == "atom"]
     species = single.groupby("track")["species"].first().fillna("")
     share = species.map(species.value_counts(normalize=True)).astype(float)
-    rare = species.index[(share < _RARE) & (species != "")]
+    rare = species.index[(share < RARE) & (species != "")]
     touched = events.loc[events["kind"] != "border", "track"].dropna().astype(np.int64)
     return single[single["track"].isin({*rare, *touched})]
 

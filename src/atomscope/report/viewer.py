@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from atomscope.columns import of_frame
-from atomscope.plot import Classes, median_spacing
+from atomscope.columns import of_frame, positions
+from atomscope.plot import Classes
 from atomscope.report.pictures import Pictures
+from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import Image
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def choose_atoms(atoms: pd.DataFrame, frames: tuple[int, ...]) -> Drawn:
     parts = [_sample(rows, limit) for rows in whole]
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).tolist()
     counts = [len(rows) for rows in whole]
-    spacing = next(filter(None, map(median_spacing, whole)), None)
+    spacings = [median_spacing(positions(rows), SAMPLE) for rows in whole]
+    spacing = next(filter(None, spacings), None)
     table = parts[0] if len(parts) == 1 else _stack(parts)
     return Drawn(table, starts, counts, spacing, starts[-1] < sum(counts))
 

@@ -143,3 +143,8 @@ def _length(width: float, height: float) -> str:
     if max(width, height) >= 100:
         return f"{width / 10:.3g} × {height / 10:.3g} nm"
     return f"{width:.3g} × {height:.3g} Å"
+
+
+def length(pixels: float, pixel_size: float | None) -> str:
+    """Return a length in Å, or in px without a pixel size."""
+    return f"{pixels:.0f} px" if pixel_size is None else f"{pixels * pixel_size:.1f} Å"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from atomscope.documents import fault, parse_yaml
 from atomscope.errors import UsageError
 from atomscope.formula import parse
+from atomscope.graph.faces import LONGEST
 
 FOLDER = Path(__file__).parent / "books"
 _COUNT = re.compile(r"(\d+)(?:(\+)|-(\d+))?")
@@ -82,8 +83,8 @@ class Rule(BaseModel):
     def _says_something(self) -> Rule:
         if not any(getattr(self, part) for part in _PARTS if part != "shell"):
             raise ValueError("can never fire: name at least one of " + ", ".join(_PARTS))
-        if self.rings != "any" and any(not 3 <= int(size) <= 16 for size in self.rings):
-            raise ValueError("can never fire: rings have 3 to 16 atoms")
+        if self.rings != "any" and any(not 3 <= int(size) <= LONGEST for size in self.rings):
+            raise ValueError(f"can never fire: rings have 3 to {LONGEST} atoms")
         return self
 
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha256
 
-import numpy as np
-
 from atomscope.graph import AtomGraph
-from atomscope.rules.findings import Group, Ints
+from atomscope.rules.findings import Group, Words
 
 _ROUNDS = 4
 
 
-def canonical_label(group: Group, graph: AtomGraph, species: Ints) -> str:
+def canonical_label(group: Group, graph: AtomGraph, species: Words) -> str:
     """Hash the labelled subgraph of a defect: its atoms, their first shell, and what is missing.
 
     Each atom starts with its species, whether it is of the core, and its coordination; then the
@@ -42,10 +40,3 @@ def canonical_label(group: Group, graph: AtomGraph, species: Ints) -> str:
 
 def _digest(words: Sequence[str]) -> str:
     return sha256(";".join(words).encode()).hexdigest()[:16]
-
-
-def counts(labels: Sequence[str]) -> dict[str, int]:
-    """Count labels, the commonest first."""
-    words, number = np.unique(np.array(labels, dtype=str), return_counts=True)
-    order = np.argsort(-number, kind="stable")
-    return {str(words[i]): int(number[i]) for i in order}

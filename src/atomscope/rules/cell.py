@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 from atomscope.lattice import Lattice
@@ -51,7 +52,7 @@ def defect_cell(
 
     if repeat < 2:
         raise UsageError(f"repeat {repeat}: expected at least 2 cells.")
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     box = repeat * lattice.vectors
     fraction = _fractions(lattice, xy, np.asarray(centre, float)) / repeat
     inside = np.all((fraction >= -0.5) & (fraction < 0.5), axis=1)

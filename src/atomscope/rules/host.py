@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import EXPONENT, parse
 from atomscope.lattice import Lattice
 from atomscope.rules.book import Book, load, names
-from atomscope.rules.findings import Floats, Ints
+from atomscope.rules.findings import Floats, Words
 from atomscope.rules.pairing import pairs_up
 
 _LATTICE = 0.85  # share of the atoms that an unknown lattice must hold to have defects
@@ -52,13 +53,13 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
     return best[2]
 
 
-def _pairs_up(table: pd.DataFrame, words: Ints, book: Book) -> bool:
+def _pairs_up(table: pd.DataFrame, words: Words, book: Book) -> bool:
     """Whether most metal atoms of the first frame do."""
     first = (table["frame"] == table["frame"].iloc[0]).to_numpy()
-    return pairs_up(table.loc[first, ["x_px", "y_px"]].to_numpy(float), words[first], book)
+    return pairs_up(positions(table[first]), words[first], book)
 
 
-def words_of(table: pd.DataFrame, book: Book) -> Ints:
+def words_of(table: pd.DataFrame, book: Book) -> Words:
     """Return for each atom its species, or what its label stands for; '' where unknown.
 
     Labels are words of the book (M, X2, X). Where the species that plays a role is known from
@@ -75,7 +76,7 @@ def words_of(table: pd.DataFrame, book: Book) -> Ints:
     return np.where(species != "", species, words).astype(object)
 
 
-def letters(lattice: Lattice | None, count: int) -> Ints | None:
+def letters(lattice: Lattice | None, count: int) -> Words | None:
     """Name atoms A, B, ... by their sublattice, the brightest first; None where few are of one.
 
     Args:
@@ -90,7 +91,7 @@ def letters(lattice: Lattice | None, count: int) -> Ints | None:
     return words if len(words) == count else None
 
 
-def strengths(species: Ints) -> Floats:
+def strengths(species: Words) -> Floats:
     """Return how bright columns are in dark field, as far as elements tell, shape (N,).
 
     The sum of Z**1.64 (Krivanek et al., Nature 464, 571 (2010)); NaN for words that are none.
@@ -115,7 +116,7 @@ def named_p(rows: pd.DataFrame, otherwise: Floats) -> Floats:
     return np.asarray(p)
 
 
-def commonest(words: Ints) -> str:
+def commonest(words: Words) -> str:
     """Return the commonest known species, '' where there is none."""
     known = Counter(str(w) for w in words if w)
     return known.most_common(1)[0][0] if known else ""

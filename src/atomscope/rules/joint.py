@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import conform
+from atomscope.columns import conform, has_flag, positions
 from atomscope.lattice import Lattice, empty_sites
 from atomscope.rules.findings import Bools, Floats
 
@@ -56,7 +56,7 @@ def reconcile(
     none = rows.iloc[:0]
     if lattice is None or len(rows) < 2:
         return Joint(rows, none, none)
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     out = _intruders(rows, xy, lattice)
     kept = rows[~out] if out.any() else rows
     sites = empty_sites(lattice, xy, shape)
@@ -95,7 +95,7 @@ def _missed(
 ) -> pd.DataFrame:
     if len(sites) == 0 or len(weak) == 0:
         return rows.iloc[:0]
-    places = weak[["x_px", "y_px"]].to_numpy(float)
+    places = positions(weak)
     distance, nearest = cKDTree(places).query(sites)
     p = posterior(weak["p"].to_numpy(float)[nearest])
     good = (distance < _ON_SITE * lattice.spacing) & (p >= _LEAST)
@@ -119,9 +119,9 @@ def _hidden(
     )
     if not broad.any() or len(sites) == 0:
         return rows.iloc[:0]
-    own = rows[["x_px", "y_px"]].to_numpy(float)
+    own = positions(rows)
     near = cKDTree(own[broad]).query(sites)[0] < TOO_NEAR * lattice.spacing
-    taken = back[["x_px", "y_px"]].to_numpy(float)
+    taken = positions(back)
     if len(taken):
         near &= cKDTree(taken).query(sites)[0] > _ON_SITE * lattice.spacing
     found = conform(pd.DataFrame(sites[near], columns=["x_px", "y_px"]))
@@ -144,7 +144,7 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     """
     bright = _signal(rows)
     error = rows["intensity_err"].to_numpy(float)
-    recalled = was_recalled(rows)
+    recalled = has_flag(rows, "recalled")
     if lattice is None:
         return recalled
     sites = [bright[lattice.sublattice == site] for site in range(len(lattice.basis))]
@@ -156,12 +156,6 @@ def too_dim(rows: pd.DataFrame, lattice: Lattice | None) -> Bools:
     least = np.maximum(_TRACE * typical, _LIGHTEST * np.nanmin(of_site))
     trace = (bright < least) & ~(typical - bright <= 5 * error)
     return np.asarray((recalled & dark) | trace)
-
-
-def was_recalled(rows: pd.DataFrame) -> Bools:
-    """Which atoms were brought back, by their flags, shape (N,)."""
-    number, words = pd.factorize(rows["flags"])  # few words, many atoms
-    return np.array([*("recalled" in str(word) for word in words), False])[number]
 
 
 def _signal(rows: pd.DataFrame) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, by_frame, conform, joined
+from atomscope.columns import DEFECTS, by_frame, conform, is_placed, joined, positions
 from atomscope.errors import UsageError
 from atomscope.graph import AtomGraph
 from atomscope.lattice import Lattice, fit_lattice
@@ -18,7 +18,7 @@ from atomscope.rules.blind import blind_of
 from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import Atoms, extent
-from atomscope.rules.findings import Bools, Finding, Group, Ints
+from atomscope.rules.findings import Bools, Finding, Group, Words
 from atomscope.rules.host import choose_book, letters, named_p, strengths, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
@@ -121,10 +121,7 @@ def _deviating(atoms: pd.DataFrame, defects: pd.DataFrame, book: Book) -> float:
 
 
 def _check(atoms: pd.DataFrame) -> None:
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
-    if not np.isfinite(atoms[["x_px", "y_px"]].to_numpy(float)).all():
+    if not is_placed(atoms).all():
         raise UsageError("some positions are not finite; drop these rows, or measure them again.")
 
 
@@ -132,19 +129,19 @@ def _numbered(table: pd.DataFrame) -> Any:
     return table.groupby("frame").cumcount().to_numpy()
 
 
-def _fitted(rows: pd.DataFrame, book: Book, species: Ints) -> Lattice | None:
+def _fitted(rows: pd.DataFrame, book: Book, species: Words) -> Lattice | None:
     """Lattice of the atoms; where brightness is unknown, elements tell columns apart."""
     if book.sense != "sites":
         return None
     bright = rows["intensity"].to_numpy(float)
     if not np.isfinite(bright).any() and book.columns:
         bright = strengths(species)
-    return fit_lattice(rows[["x_px", "y_px"]].to_numpy(float), bright)
+    return fit_lattice(positions(rows), bright)
 
 
 def _name_frame(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     lattice: Lattice | None,
     shape: Shape | None,
@@ -172,13 +169,13 @@ def _name_frame(
 
 def _site_groups(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     lattice: Lattice | None,
     shape: Shape | None,
     border: Bools,
 ) -> list[Group]:
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     sure = p * named_p(rows, np.ones(len(rows)))
     walls = find_walls(xy, species, book, sure)
@@ -209,10 +206,10 @@ def _site_groups(
 
 
 def _off_sites(
-    rows: pd.DataFrame, species: Ints, lattice: Lattice, shape: Shape, border: Bools
+    rows: pd.DataFrame, species: Words, lattice: Lattice, shape: Shape, border: Bools
 ) -> list[Finding]:
     """All that deviates from the sites of a lattice."""
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     inner = np.where(border, "", species)  # half a neighbourhood tells too little of brightness
     findings = find_swaps(lattice, xy, inner, named_p(rows, p))
@@ -249,12 +246,12 @@ def _rows(
     groups: list[Group],
     atoms: list[list[int]],
     graph: AtomGraph,
-    species: Ints,
+    species: Words,
     book: Book,
     pixel_size: float | None,
 ) -> pd.DataFrame:
     number = rows["atom"].to_numpy()
-    around = Atoms(rows[["x_px", "y_px"]].to_numpy(float))
+    around = Atoms(positions(rows))
     found = []
     for index, (group, members) in enumerate(zip(groups, atoms, strict=True)):
         named, place = name_of(group, book), group.place

@@ -10,21 +10,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.formula import parse
 from atomscope.graph import AtomGraph, connect, rings
+from atomscope.graph.faces import LONGEST
 from atomscope.rules.book import Book
 from atomscope.rules.chains import chained
-from atomscope.rules.findings import Finding, Floats, Group, Ints, joined
+from atomscope.rules.findings import Finding, Floats, Group, Ints, Words, joined
 from atomscope.rules.host import named_p
 
 _SHADOW = 1.25
-LARGEST = 16  # rings of more atoms are holes, and have no name
 
 
 def find_groups(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     shape: tuple[int, int] | None,
     pixel_size: float | None,
@@ -41,7 +42,7 @@ def find_groups(
     Returns:
         The groups, and the graph of all atoms.
     """
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     p = rows["p"].to_numpy(float)
     sure = p * named_p(rows, np.ones(len(rows)))
     graph = bonded(rows, species, book, shape, pixel_size)
@@ -64,7 +65,7 @@ def find_groups(
 
 def bonded(
     rows: pd.DataFrame,
-    species: Ints,
+    species: Words,
     book: Book,
     shape: tuple[int, int] | None,
     pixel_size: float | None,
@@ -125,7 +126,7 @@ def on_top(graph: AtomGraph, foreign: NDArray[np.bool_], coordination: int) -> N
 
 
 def _odd_rings(sheet: AtomGraph, host: int, kept: Ints) -> list[tuple[int, ...]]:
-    found = rings(sheet, longest=LARGEST)
+    found = rings(sheet, longest=LONGEST)
     odd = np.flatnonzero(found.size != host)
     return [tuple(int(kept[i]) for i in found.members[r, : found.size[r]]) for r in odd]
 
@@ -147,7 +148,7 @@ def _foreign_group(
     odd: Sequence[tuple[int, ...]],
     graph: AtomGraph,
     xy: Floats,
-    species: Ints,
+    species: Words,
     foreign: NDArray[np.bool_],
     p: Floats,
 ) -> Group:
@@ -159,7 +160,7 @@ def _foreign_group(
     return Group(tuple(findings), shell)
 
 
-def _tops(atoms: Ints, graph: AtomGraph, xy: Floats, species: Ints, p: Floats) -> list[Group]:
+def _tops(atoms: Ints, graph: AtomGraph, xy: Floats, species: Words, p: Floats) -> list[Group]:
     groups = []
     for cluster in _clusters(graph, atoms):
         findings = (

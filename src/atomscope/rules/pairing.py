@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.rules.book import Book
-from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, joined
+from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, Words, joined
 from atomscope.rules.walls import of_role
 
 _SPLIT = 1.15  # two longest over two shortest of six distances: 1T' 1.3 to 1.5, 3 % of strain 1.03
@@ -17,7 +17,7 @@ _BOND = 1.25  # of the middle distance over √3: the columns around
 FEWEST = 4  # metal atoms that make a domain
 
 
-def find_pairing(xy: Floats, species: Ints, book: Book, p: Floats) -> list[Group]:
+def find_pairing(xy: Floats, species: Words, book: Book, p: Floats) -> list[Group]:
     """Find the domains of four or more metal atoms of a host that pair up in rows.
 
     Each of them has, among its six neighbours of one kind, two at a shorter and two at a longer
@@ -45,7 +45,7 @@ def find_pairing(xy: Floats, species: Ints, book: Book, p: Floats) -> list[Group
     return groups
 
 
-def pairs_up(xy: Floats, species: Ints, book: Book) -> bool:
+def pairs_up(xy: Floats, species: Words, book: Book) -> bool:
     """Whether most metal atoms do: the host itself is of this kind."""
     metal = of_role(species, book, 0)
     found = find_pairing(xy, species, book, np.ones(len(xy)))
@@ -53,7 +53,7 @@ def pairs_up(xy: Floats, species: Ints, book: Book) -> bool:
     return inner > 0 and sum(len(group.findings) for group in found) > 0.5 * inner
 
 
-def around_pairs(xy: Floats, species: Ints, book: Book, groups: list[Group]) -> Bools:
+def around_pairs(xy: Floats, species: Words, book: Book, groups: list[Group]) -> Bools:
     """Which atoms are nearest to a metal atom of the domains, shape (N,).
 
     Metal atoms beside those with more columns around than in 1H are of a domain as well: at the

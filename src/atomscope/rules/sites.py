@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.lattice import Lattice, empty_sites
-from atomscope.rules.findings import Finding, Floats, Group, Ints, joined, straight
+from atomscope.rules.findings import Finding, Floats, Group, Ints, Words, joined, straight
 from atomscope.rules.host import commonest
 
 _NEAR = 1.15  # like sites that far apart, in lattice vectors, are neighbours
@@ -15,7 +15,7 @@ _REGION = 2.0  # times as far: what belongs to one place where the lattice is no
 _INSIDE = 1.15  # spacings: an extra atom is that near to two of the lattice, as in a hollow
 
 
-def expected(lattice: Lattice, species: Ints) -> Ints:
+def expected(lattice: Lattice, species: Words) -> Words:
     """Return the commonest species of each sublattice.
 
     Args:
@@ -29,7 +29,7 @@ def expected(lattice: Lattice, species: Ints) -> Ints:
     return np.array([commonest(species[lattice.sublattice == s]) for s in sites], dtype=object)
 
 
-def find_swaps(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[Finding]:
+def find_swaps(lattice: Lattice, xy: Floats, species: Words, p: Floats) -> list[Finding]:
     """Columns that are known and are not what most others on their sublattice are."""
     words = expected(lattice, species)
     site = lattice.sublattice
@@ -41,7 +41,7 @@ def find_swaps(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[F
 
 
 def find_missing(
-    lattice: Lattice, xy: Floats, species: Ints, p: Floats, shape: tuple[int, int]
+    lattice: Lattice, xy: Floats, species: Words, p: Floats, shape: tuple[int, int]
 ) -> list[Finding]:
     """Sites without an atom. Their probability is that of the atoms around having been found."""
     places = empty_sites(lattice, xy, shape)
@@ -69,7 +69,7 @@ def site_of(lattice: Lattice, xy: Floats, places: Floats) -> Ints:
     return np.asarray(np.linalg.norm(off @ lattice.vectors, axis=-1).argmin(axis=1))
 
 
-def find_extra(lattice: Lattice, xy: Floats, species: Ints, p: Floats) -> list[Finding]:
+def find_extra(lattice: Lattice, xy: Floats, species: Words, p: Floats) -> list[Finding]:
     """Atoms of no site that stand among those of the lattice."""
     member = np.flatnonzero(lattice.member)
     others = np.flatnonzero(~lattice.member)

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.errors import UsageError
 from atomscope.intervals import poisson_interval
 
@@ -42,21 +43,6 @@ def concentrations(defects: pd.DataFrame, area: float, level: float = 0.95) -> p
     return pd.DataFrame(rows, columns=columns)
 
 
-def pair_correlation(
-    defects: pd.DataFrame, shape: tuple[int, int], edges: Floats
-) -> tuple[Floats, Floats]:
-    """Pair correlation g(r) of defects within frames, 1 where they do not know of each other.
-
-    See `pair_counts` for the arguments and the border.
-
-    Returns:
-        g (B,) and its standard error from the counted pairs; NaN where none are expected.
-    """
-    found, expected, _ = pair_counts(defects, shape, edges)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return found / expected, np.sqrt(np.maximum(found, 1)) / expected
-
-
 def pair_counts(
     points: pd.DataFrame, shape: tuple[int, int], edges: Floats
 ) -> tuple[Floats, Floats, Floats]:
@@ -81,7 +67,7 @@ def pair_counts(
     found = np.zeros(len(edges) - 1)
     pairs = forks = 0.0
     for _, rows in points.groupby("frame"):
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(rows)
         xy = xy[np.isfinite(xy).all(axis=1)]
         if len(xy) < 2:
             continue

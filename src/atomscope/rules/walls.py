@@ -14,7 +14,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from atomscope.rules.book import Book
-from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, joined
+from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, Words, joined
+from atomscope.spacing import median_spacing
 
 _NEXT = 1.3  # distances of like neighbours: metal atoms across a boundary stand so near
 _REACH = 1.6  # of the shortest distance of unlike columns: bonded; the next stand at 2
@@ -70,7 +71,7 @@ class Walls:
         return np.array(pieces, dtype=np.float64).reshape(-1, 2)
 
 
-def find_walls(xy: Floats, species: Ints, book: Book, p: Floats) -> Walls:
+def find_walls(xy: Floats, species: Words, book: Book, p: Floats) -> Walls:
     """Find the boundaries that a book has names for, each straight piece by itself.
 
     Args:
@@ -95,7 +96,7 @@ def find_walls(xy: Floats, species: Ints, book: Book, p: Floats) -> Walls:
         groups = _walls(xy, cells, p, PHASE, None)
         domain = _domains(xy, cells) if groups else none
         return Walls(groups, domain, _BESIDE * cells.step)
-    return Walls([], none, _BESIDE * _nearest(xy))
+    return Walls([], none, _BESIDE * (median_spacing(xy) or 0.0))
 
 
 def off_borders(findings: list[Finding], borders: Floats, reach: float) -> list[Finding]:
@@ -112,7 +113,7 @@ def off_borders(findings: list[Finding], borders: Floats, reach: float) -> list[
     return [f for f in findings if away.query(f.place)[0] > reach]
 
 
-def of_role(species: Ints, book: Book, number: int) -> Ints:
+def of_role(species: Words, book: Book, number: int) -> Ints:
     """Rows of the columns that play a role of the host."""
     words = book.species(list(book.columns)[number]) or ()
     return np.flatnonzero(np.isin(species, list(words)))
@@ -126,7 +127,7 @@ class _Bonds:
     around: list[list[int]]
 
 
-def _bonds(xy: Floats, species: Ints, book: Book) -> _Bonds | None:
+def _bonds(xy: Floats, species: Words, book: Book) -> _Bonds | None:
     centre, other = (of_role(species, book, k) for k in (0, 1))
     further = {w for word in book.roles for w in (word, *book.roles[word])}  # half a pair is one
     other = np.union1d(other, np.flatnonzero(np.isin(species, list(further))))
@@ -150,7 +151,7 @@ def _mirrored(xy: Floats, bonds: _Bonds) -> Cells:
     along = (order * np.exp(-1j * axis)).real
     known = np.abs(along) > _SURE * np.maximum(np.abs(order), _THREE)
     rows, way = bonds.rows[known], np.sign(along[known])
-    step = _nearest(xy[bonds.rows])
+    step = median_spacing(xy[bonds.rows]) or 0.0
     tree = cKDTree(xy[rows])
     pairs = tree.query_pairs(_NEXT * step, output_type="ndarray").reshape(-1, 2)
     over = _across(xy[bonds.rows[~known]], xy[rows], tree, way, _NEXT * step)
@@ -170,18 +171,14 @@ def _across(middle: Floats, xy: Floats, tree: cKDTree, way: Floats, reach: float
     return np.array(found, dtype=np.intp).reshape(-1, 2)
 
 
-def _shifted(xy: Floats, species: Ints, book: Book) -> Cells:
+def _shifted(xy: Floats, species: Words, book: Book) -> Cells:
     """Cells of two kinds of columns that take turns; neighbours of one kind contradict."""
     first, second = (of_role(species, book, k) for k in (0, 1))
     rows = np.union1d(first, second)
-    step = _nearest(xy[rows])
+    step = median_spacing(xy[rows]) or 0.0
     pairs = cKDTree(xy[rows]).query_pairs(_NEXT * step, output_type="ndarray").reshape(-1, 2)
     kind = np.isin(rows, first)
     return Cells(rows, pairs, kind[pairs[:, 0]] == kind[pairs[:, 1]], step)
-
-
-def _nearest(xy: Floats) -> float:
-    return float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1])) if len(xy) > 1 else 0.0
 
 
 def _members(cells: Cells) -> list[list[int]]:

@@ -99,13 +99,3 @@ def _pushed(xy: Floats, sources: Floats, push: float, reach: float) -> Floats:
     distance = np.linalg.norm(away, axis=-1, keepdims=True)
     near = (distance > 1e-9) & (distance < reach)
     return np.asarray((near * push * away / np.maximum(distance, 1e-9)).sum(1))
-
-
-def classes_of(basis: Basis) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the names of the classes of a structure and the class of each of its sites.
-
-    Sites with the same atoms are one class: turned or shifted, they are the same.
-    """
-    species = basis.species
-    names = tuple(dict.fromkeys(species))
-    return names, tuple(names.index(s) for s in species)

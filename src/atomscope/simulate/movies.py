@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.columns import ATOMS, conform
+from atomscope.columns import ATOMS, conform, positions
 from atomscope.errors import UsageError
 from atomscope.simulate.imaging import render
 from atomscope.simulate.lattices import tile
@@ -60,7 +60,7 @@ class Movie:
         rng = np.random.default_rng(seed)
         spacing = float(self.truth.attrs["spacing"])
         for _, rows in self.truth.groupby("frame"):
-            xy = rows[["x_px", "y_px"]].to_numpy(float)
+            xy = positions(rows)
             weight = np.where(rows["species"] == "Si", _SILICON, 1.0)
             clean = render(xy, weight, _SIGMA * spacing, self.shape, tail=0.12) + 0.3
             yield rng.poisson(np.maximum(clean, 0) * dose).astype(np.float32)

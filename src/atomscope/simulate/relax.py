@@ -27,12 +27,6 @@ if TYPE_CHECKING:
     from atomscope.simulate.sheets import Sheet
 
 
-def strain_energy(sheet: Sheet, positions: Floats | None = None) -> float:
-    """Energy of all springs; 0 in a perfect crystal."""
-    springs = springs_of(sheet, np.ones(len(sheet.atoms), dtype=bool))
-    return springs.energy(sheet.atoms.positions if positions is None else positions)[0]
-
-
 def relax(
     sheet: Sheet, *, radius: float = 8.0, calculator: Any = None, force: float = 0.05
 ) -> Sheet:

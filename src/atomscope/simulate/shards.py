@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope import __version__
+from atomscope.columns import positions
 from atomscope.errors import AtomscopeError, InputError, UsageError
 from atomscope.io.hashing import input_hash
 from atomscope.io.write import plain, write_json, write_table, write_whole
@@ -148,7 +149,7 @@ def read_set(folder: Path) -> Iterator[Stored]:
         table = pd.read_csv(folder / entry["table"], keep_default_na=False)
         for i, frame in enumerate(frames, start=entry["first"]):
             rows = table[table["image"] == i]
-            yield Stored(frame, rows[["x_px", "y_px"]].to_numpy(float), tuple(rows["label"]))
+            yield Stored(frame, positions(rows), tuple(rows["label"]))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

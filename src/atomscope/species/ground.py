@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.intervals import robust_scatter
 from atomscope.species.gain import gain_field
 from atomscope.species.mixture import Floats, Ints
@@ -41,7 +42,7 @@ def off_ground(rows: pd.DataFrame, group: Ints) -> tuple[Floats, Floats]:
     """
     bright = rows["intensity"].to_numpy(float).copy()
     gone = np.zeros(len(bright))
-    xy, frames = rows[["x_px", "y_px"]].to_numpy(float), rows["frame"].to_numpy()
+    xy, frames = positions(rows), rows["frame"].to_numpy()
     ground = rows["background"].to_numpy(float)
     for frame in np.unique(frames):
         here = np.flatnonzero((frames == frame) & np.isfinite(ground))

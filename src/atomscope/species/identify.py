@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import conform
-from atomscope.errors import UsageError
+from atomscope.columns import conform, need_positions, positions
 from atomscope.formula import Formula, parse
 from atomscope.lattice import Lattice, fit_lattice
 from atomscope.species.contrast import Naming, decided, name_classes
@@ -82,9 +81,7 @@ def study(
     the shape (y, x) of the frame, atoms at its border speak less: see `_doubted`.
     """
     formulas = parse(elements)
-    missing = [name for name in ("x_px", "y_px") if name not in atoms]
-    if missing:
-        raise UsageError(f"the table has no column {missing[0]}; expected x_px and y_px in px.")
+    need_positions(atoms)
     table = conform(atoms)
     if lattices is None:
         lattices = fit_lattices(table)
@@ -123,7 +120,7 @@ def _doubted(table: pd.DataFrame, lattices: Lattices, shape: tuple[int, int] | N
     if shape is None:
         return error
     bright = table["intensity"].to_numpy(float)
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     frames = table["frame"].to_numpy()
     inside = np.minimum(xy, np.array(shape[::-1]) - 1 - xy).min(axis=1)
     for frame, lattice in lattices.items():
@@ -146,7 +143,7 @@ def fit_lattices(atoms: pd.DataFrame) -> dict[int, Lattice | None]:
     """Fit the lattice of each frame of a table."""
     found = {}
     for frame, rows in atoms.groupby("frame"):
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(rows)
         found[int(str(frame))] = fit_lattice(xy, rows["intensity"].to_numpy(float))
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.columns import positions
 from atomscope.species.errors import LIGHT, growth, shown
 from atomscope.species.gain import gain_field
 from atomscope.species.ground import off_ground
@@ -48,7 +49,7 @@ def find_levels(table: pd.DataFrame, known: NDArray[np.bool_]) -> Levels:
     and the likelihood chooses.
     """
     rows = table[known]
-    place = (rows[["x_px", "y_px"]].to_numpy(float), rows["frame"].to_numpy())
+    place = (positions(rows), rows["frame"].to_numpy())
     group = kinds(rows)
     unit = float(np.median(rows["intensity"].to_numpy(float)))
     intensity, error, shot = _steadied(rows, group, unit)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import EVENTS, conform
+from atomscope.columns import EVENTS, conform, positions
 from atomscope.track.motion import Floats
 from atomscope.track.rotation import find_rotors
 from atomscope.track.states import (
@@ -103,7 +103,7 @@ def _hops(tracking: Tracking) -> list[Row]:
             a, b = seen[k], seen[k + 1]
             if site[a] and site[a] == site[b]:
                 continue
-            xy = rows[["x_px", "y_px"]].to_numpy(float)[b]
+            xy = positions(rows)[b]
             row = _row("hop", int(str(name)), frame[b], xy, _best(p, a, b), [frame[a], frame[b]])
             found.append(row | {"from": site[a], "to": site[b]})
     return found
@@ -164,7 +164,7 @@ def _vacancies(tracking: Tracking) -> list[Row]:
     for name, rows in tracks.groupby("track"):
         number = int(str(name))
         frame, site = rows["frame"].to_numpy(np.int64), rows["site"].to_numpy(object)
-        xy, p = rows[["x_px", "y_px"]].to_numpy(float), rows["p"].to_numpy(float)
+        xy, p = positions(rows), rows["p"].to_numpy(float)
         if order[int(frame[0])] >= _START:
             before = tracking.frames[order[int(frame[0])] - 1]
             sure = float(np.max(p[: 2 * _AROUND]))

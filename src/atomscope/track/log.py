@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from atomscope.columns import need_positions
 from atomscope.errors import UsageError
 from atomscope.track.motion import Bools, Floats, Ints, Motion
 
@@ -106,9 +107,7 @@ def read_rows(table: pd.DataFrame) -> Reading:
     Raises:
         UsageError: There are no positions, a number is none, or an atom is given twice.
     """
-    for name in ("x_px", "y_px"):
-        if name not in table:
-            raise UsageError(f"the table has no column {name}; expected x_px and y_px in px.")
+    need_positions(table)
     keys = [name for name in ("frame", "atom") if name in table]
     if "atom" in keys and table.duplicated(keys).any():
         twice = table[table.duplicated(keys)].iloc[0]

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from atomscope.spacing import median_spacing
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -97,18 +99,10 @@ def register(model: Model, xy: Floats, rare: Ints, start: Motion) -> Motion:
     return max(found, key=lambda pair: pair[0])[1]
 
 
-def nearest_spacing(xy: Floats) -> float:
-    """Return the median distance to the nearest neighbour in px, infinite for one atom."""
-    if len(xy) < 2:
-        return np.inf
-    distance = np.asarray(cKDTree(xy).query(xy, k=2)[0])[:, 1]
-    distance = distance[distance > 0]
-    return float(np.median(distance)) if len(distance) else np.inf
-
-
 def _rescaled(model: Model, xy: Floats, start: Motion) -> Motion:
     """Take over a change of magnification, as when a frame was recorded at another size."""
-    ratio = nearest_spacing(xy) / (model.spacing * np.sqrt(abs(np.linalg.det(start.matrix))))
+    expected = model.spacing * np.sqrt(abs(np.linalg.det(start.matrix)))
+    ratio = (median_spacing(xy) or np.inf) / expected
     if not np.isfinite(ratio) or 0.85 < ratio < 1.18:
         return start
     matrix = start.matrix * ratio

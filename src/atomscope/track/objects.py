@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
-from atomscope.columns import DEFECTS, TRACKS, conform
+from atomscope.columns import DEFECTS, TRACKS, conform, positions
 from atomscope.track.assign import one_to_one
 from atomscope.track.log import Log
 from atomscope.track.motion import Floats, Ints
@@ -28,7 +28,7 @@ def follow_defects(tracks: pd.DataFrame, defects: pd.DataFrame, log: Log) -> pd.
     rows = rows[rows["frame"].isin(list(index)) & rows["x_px"].notna() & rows["y_px"].notna()]
     rows = rows.sort_values(["frame", "defect"], ignore_index=True)
     time = np.array([index[int(f)] for f in rows["frame"]], dtype=np.int64)
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     home = xy.copy()
     for t in np.unique(time):
         home[time == t] = log.motions[t].to_reference(xy[time == t])

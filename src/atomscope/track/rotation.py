@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from atomscope.columns import positions
 from atomscope.track.motion import Floats, Ints
 from atomscope.track.states import dopant_tracks
 from atomscope.track.tracking import Tracking
@@ -77,7 +78,7 @@ def find_rotors(tracking: Tracking) -> list[Rotor]:
     home, seen = (np.full((len(names), len(frames), 2), np.nan) for _ in range(2))
     at = np.searchsorted(names, rows["track"]), np.searchsorted(frames, rows["frame"])
     home[at] = rows[["x_ref_px", "y_ref_px"]].to_numpy(float)
-    seen[at] = rows[["x_px", "y_px"]].to_numpy(float)
+    seen[at] = positions(rows)
     label = _groups(home / tracking.spacing)
     found = []
     for g in np.unique(label):

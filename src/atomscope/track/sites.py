@@ -31,7 +31,6 @@ class Sites:
         xy: Median position of each in the reference, px, shape (P, 2).
         index: Cell (i, j) and sublattice of each, shape (P, 3); the last is -1 off the lattice.
         empty: Sites that are never filled, px in the reference, shape (E, 2).
-        empty_index: Their indices, shape (E, 3).
         lattice: Of the places, None where there is none.
     """
 
@@ -39,7 +38,6 @@ class Sites:
     xy: Floats
     index: Ints
     empty: Floats
-    empty_index: Ints
     lattice: Lattice | None
 
     def row(self, place: Ints) -> Ints:
@@ -100,20 +98,19 @@ def index_places(
     least = max(min(_HITS, len(log.frames)), _LONG * hits.max(initial=0))
     good = np.flatnonzero((hits >= least) & np.isin(place, alive))
     lattice = _lattice_of(xy[good]) if len(good) else None
-    none = (np.empty((0, 2)), np.empty((0, 3), dtype=np.int64))
     if lattice is None:
-        return Sites(place, xy, index, *none, None)
+        return Sites(place, xy, index, np.empty((0, 2)), None)
     known = good[lattice.member]
     index[known] = np.column_stack([lattice.cell, lattice.sublattice])[lattice.member]
     _extend(xy, index, lattice)
     empty = _never_filled(xy[good], lattice, shape)
-    both = np.concatenate([xy, empty])
-    all_index = np.concatenate([index, np.full((len(empty), 3), -1)])
-    _extend(both, all_index, lattice)
+    # Sites that are never filled carry the index across holes.
+    across = np.concatenate([index, np.full((len(empty), 3), -1)])
+    _extend(np.concatenate([xy, empty]), across, lattice)
+    index = across[: len(place)]
     if first is not None:
-        all_index = _like_first(log, merged, place, all_index, lattice, first)
-    n = len(place)
-    return Sites(place, xy, all_index[:n], empty, all_index[n:], lattice)
+        index = _like_first(log, merged, place, index, lattice, first)
+    return Sites(place, xy, index, empty, lattice)
 
 
 def first_on_site(lives: Lives, hits: Ints, sites: Sites) -> Bools:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.track.hmm import Chain, smooth
 from atomscope.track.motion import Floats, Ints
+from atomscope.track.tracker import RARE
 from atomscope.track.tracking import Tracking
 
-_RARE = 0.15  # share of the tracks: species with less are dopants
 _BONDED = 1.37  # spacings: between first and second neighbours of a honeycomb
 _DOUBT = 0.02  # share of frames in which a distance misleads
 _MISCOUNT = 0.05  # share of frames with a wrong number of bonds, before it is estimated
@@ -49,7 +50,7 @@ def dopant_tracks(tracking: Tracking) -> Ints:
         return np.empty(0, np.int64)
     share = lives["species"].map(lives["species"].value_counts(normalize=True))
     named = (lives["species"] != "").to_numpy(bool)
-    rare = (share < _RARE).to_numpy(bool) & named
+    rare = (share < RARE).to_numpy(bool) & named
     tracks = lives["track"].to_numpy(np.int64)
     return np.asarray(tracks[rare] if named.any() else tracks)
 
@@ -98,7 +99,7 @@ def pair_states(tracking: Tracking) -> list[States]:
         ours, theirs = (both[[f"x_ref_px{e}", f"y_ref_px{e}"]].to_numpy(float) for e in ("", "_b"))
         near = np.hypot(*(ours - theirs).T) < _BONDED * tracking.spacing
         chain = smooth(near.astype(np.int64), np.full(len(near), _DOUBT), 2)
-        xy = both[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(both)
         names = ["apart", "dimer"]
         found.append(States("dimer", a, both.index.to_numpy(np.int64), names, chain, xy))
     return found
@@ -146,5 +147,5 @@ def _states(
         code[reading == value] = i
     chain = smooth(code, doubt, len(values))
     names = [str(v) if isinstance(v, str) else f"{v:g}" for v in values]
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     return States(kind, track, rows["frame"].to_numpy(np.int64), names, chain, xy)

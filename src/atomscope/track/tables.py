@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from atomscope.columns import TRACKS, conform
+from atomscope.columns import TRACKS, conform, positions
 from atomscope.track.lives import Lives
 from atomscope.track.log import Log
 from atomscope.track.motion import Bools, Floats, Ints
@@ -106,7 +106,7 @@ def lives_table(tracks: pd.DataFrame, log: Log, shape: tuple[int, int] | None) -
         low, high = np.zeros(2), np.array([shape[1], shape[0]]) - 1.0
 
     def near_border(rows: pd.DataFrame) -> Bools:
-        xy = rows[["x_px", "y_px"]].to_numpy(float)
+        xy = positions(rows)
         return np.asarray(np.minimum(xy - low, high - xy).min(axis=1) < _BORDER * log.spacing)
 
     first, last = (np.searchsorted(log.frames, t["frame"].to_numpy()) for t in (head, tail))

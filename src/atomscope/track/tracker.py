@@ -14,6 +14,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
+from atomscope.spacing import median_spacing
 from atomscope.track.assign import one_to_one
 from atomscope.track.log import Reading, Seen, read_rows
 from atomscope.track.motion import (
@@ -22,7 +23,6 @@ from atomscope.track.motion import (
     Ints,
     Model,
     Motion,
-    nearest_spacing,
     register,
 )
 
@@ -32,7 +32,7 @@ _SIGMA = 0.1  # spacings: error of a position before it is known
 _MISREAD = 2.0  # what another species costs
 _ALONE = 2.5  # what it costs beyond the gate's edge to leave a pair alone
 _BORDER = 0.3  # spacings: nearer to the border a missed atom says nothing
-_RARE = 0.15  # share of the atoms: species with less are rare
+RARE = 0.15  # share of the atoms or tracks: species with less are dopants
 _TWO = 0.45  # spacings: nearer than this there are no two atoms
 _FORGET = 3  # misses more than hits, after which a place that was never sure is given up
 _SURE = 3  # hits from which on a place is kept
@@ -108,7 +108,7 @@ class Tracker:
         self._check(frame)
         code = self._code(reading)
         if not np.isfinite(self.spacing):
-            self.spacing = nearest_spacing(reading.xy)
+            self.spacing = median_spacing(reading.xy) or np.inf
         before = self.motions[-1] if self.motions else Motion()
         motion = before
         if len(self._places.xy) and np.isfinite(self.spacing):
@@ -152,7 +152,7 @@ class Tracker:
     def _rare(self, code: Ints) -> Ints:
         """The same codes, -1 where the species is not rare."""
         total = self._places.votes.sum(axis=0)
-        rare = np.append(total < _RARE * total.sum(), False)
+        rare = np.append(total < RARE * total.sum(), False)
         return np.where(rare[code], code, -1)
 
     def _belief(self) -> Ints:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.spacing import median_spacing
 from atomscope.train.rebuilt import rebuilt
 
 Floats = NDArray[np.float64]
@@ -190,7 +191,7 @@ def _areas(plan: Design, xy: Floats, rng: np.random.Generator, again: Ints | Non
 
 def _unclashed(xy: Floats, site: Ints, area: Ints) -> tuple[Floats, Ints, Ints]:
     xy, site, area = xy[area >= 0], site[area >= 0], area[area >= 0]
-    shortest = np.median(cKDTree(xy).query(xy, k=2)[0][:, 1])
+    shortest = median_spacing(xy) or 0.0
     pairs = cKDTree(xy).query_pairs(CLASH * shortest, output_type="ndarray")
     keep = np.ones(len(xy), dtype=bool)
     keep[pairs[:, 1]] = False

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.spatial import cKDTree
 
+from atomscope.columns import positions
 from atomscope.models.equivariant import StructureNet
 from atomscope.models.store import ZOO
 from atomscope.models.surroundings import surroundings
@@ -86,7 +87,7 @@ def _worlds(table: pd.DataFrame, label: NDArray[np.int64]) -> list[World]:
 
 
 def _around(table: pd.DataFrame, label: NDArray[np.int64]) -> World:
-    xy = table[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(table)
     light = table["intensity"].to_numpy(float) if "intensity" in table else np.ones(len(xy))
     known = np.isfinite(light)
     # brightness without a unit: the views take logarithms; dark atoms count upside down

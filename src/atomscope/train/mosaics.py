@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from ase.data import atomic_numbers
-from ase.formula import Formula
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from atomscope.errors import UsageError
-from atomscope.formula import EXPONENT
+from atomscope.formula import EXPONENT, parse
+from atomscope.recipe import NONE
 from atomscope.simulate import defects
 from atomscope.simulate.bonds import bonds_of
 from atomscope.simulate.boundaries import grain_boundary
@@ -41,7 +40,6 @@ HOLE = 3.0  # Å: the twelve atoms around a vacancy of graphene
 TRIES = 100
 WIDE = ("line", "Stone-Wales", "divacancy")
 SETTLED = 5.0  # Å around a defect
-NONE = "none"
 STEPS = ("dopant", "phase", "boundary", "vacancy")
 
 
@@ -276,9 +274,5 @@ def imaged(
 
 def strength(species: Words, exponent: float = EXPONENT) -> Floats:
     """Brightness (N,) of columns by their formula."""
-    counts = {word: Formula(word).count() for word in set(species)}
-    known = {
-        word: float(sum(n * atomic_numbers[e] ** exponent for e, n in count.items()))
-        for word, count in counts.items()
-    }
+    known = {word: parse([word])[0].strength(exponent) for word in set(species)}
     return np.array([known[word] for word in species])

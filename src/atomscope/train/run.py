@@ -83,54 +83,64 @@ def _train_phase(
 ) -> Path:
     """Train one phase from the weights `start`, or from random ones."""
     torch.manual_seed(phase.seed)
-    device = us.device
-    network = UNet(recipe.widths, folded=phase.fold, classes=len(recipe.classes))
-    network = network.to(device, memory_format=torch.channels_last)
-    if start is not None:
-        state = load_file(start, device=device)
-        # a new head starts from its own random weights
-        new = ("classes.",) if recipe.classes else ()
-        fill(network, fold(state) if phase.fold else state, start, new=new)
+    network = _network(recipe, phase, start, us.device)
     mean = AveragedModel(
         network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True
     )
-    head = [p for name, p in network.named_parameters() if name.startswith("classes.")]
-    old = [p for name, p in network.named_parameters() if not name.startswith("classes.")]
-    groups = [{"params": old, "share": 1.0}, {"params": head, "share": HEAD_START}]
-    optimiser = torch.optim.AdamW(groups, lr=phase.learning_rate, weight_decay=1e-4)
-    state = resume(out, network, mean, optimiser)
-    batches = Batches(recipe, phase, TRAINING, state["step"], phase.steps, us.rank)
+    optimiser = _optimiser(network, phase.learning_rate)
+    reached = resume(out, network, mean, optimiser)
+    batches = Batches(recipe, phase, TRAINING, reached["step"], phase.steps, us.rank)
     loader = DataLoader(
         batches, batch_size=None, num_workers=workers, prefetch_factor=8 if workers else None
     )
-    shared = us.shared(network)
-    short = _bfloat16(device)
-    rarity = class_balance(recipe, phase).to(device)
-    started, running = time.monotonic() - state["seconds"], 0.0
-    for step, batch in enumerate(loader, start=state["step"] + 1):
-        for group in optimiser.param_groups:
-            group["lr"] = group["share"] * phase.learning_rate * _schedule(step / phase.steps)
-        losses = _losses(shared, _to(batch, device), phase.balance, rarity, short)
-        loss = _total(recipe, losses)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimiser.step()
+    shared, short = us.shared(network), _bfloat16(us.device)
+    rarity = class_balance(recipe, phase).to(us.device)
+    started, running = time.monotonic() - reached["seconds"], 0.0
+    for step, batch in enumerate(loader, start=reached["step"] + 1):
+        losses = _losses(shared, _to(batch, us.device), phase.balance, rarity, short)
+        rate = phase.learning_rate * _schedule(step / phase.steps)
+        running += _step(network, optimiser, _total(recipe, losses), rate)
         mean.update_parameters(network)
-        running += float(loss.detach())
         if us.first and (step % recipe.validate_every == 0 or step == phase.steps):
-            losses = _validate(mean.module, recipe, phase, rarity, device)
-            total = float(_total(recipe, losses))
-            seconds = time.monotonic() - started
-            each = [float(loss) for loss in losses]
-            record(out, (step, running / recipe.validate_every, total, *each, seconds))
-            running = 0.0
-            if total < state["best"]:
-                state["best"] = total
+            losses = _validate(mean.module, recipe, phase, rarity, us.device)
+            total, seconds = float(_total(recipe, losses)), time.monotonic() - started
+            average = running / (step - reached["step"])  # of the steps since the last record
+            record(out, (step, average, total, *map(float, losses), seconds))
+            if total < reached["best"]:
                 save(plain(mean.module), out / "best.safetensors")
-            state.update(step=step, seconds=seconds)
-            save_checkpoint(out, state, network, mean, optimiser)
+            reached = {"step": step, "best": min(total, reached["best"]), "seconds": seconds}
+            save_checkpoint(out, reached, network, mean, optimiser)
+            running = 0.0
     return out / "best.safetensors"
+
+
+def _network(recipe: TrainingRecipe, phase: TrainingPhase, start: Path | None, device: str) -> UNet:
+    network = UNet(recipe.widths, folded=phase.fold, classes=len(recipe.classes))
+    network = network.to(device, memory_format=torch.channels_last)
+    if start is not None:
+        tensors = load_file(start, device=device)
+        # a new head starts from its own random weights
+        new = ("classes.",) if recipe.classes else ()
+        fill(network, fold(tensors) if phase.fold else tensors, start, new=new)
+    return network
+
+
+def _optimiser(network: UNet, learning_rate: float) -> torch.optim.Optimizer:
+    head = [p for name, p in network.named_parameters() if name.startswith("classes.")]
+    rest = [p for name, p in network.named_parameters() if not name.startswith("classes.")]
+    groups = [{"params": rest, "share": 1.0}, {"params": head, "share": HEAD_START}]
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=1e-4)
+
+
+def _step(network: UNet, optimiser: torch.optim.Optimizer, loss: Tensor, rate: float) -> float:
+    """Go down the gradient at a learning rate; return the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = group["share"] * rate
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimiser.step()
+    return float(loss.detach())
 
 
 def _bfloat16(device: str) -> bool:

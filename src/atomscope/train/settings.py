@@ -18,6 +18,7 @@ from atomscope.simulate.dataset import World
 from atomscope.simulate.materials import structure
 from atomscope.simulate.scene import OTHER
 
+RECIPES = Path(__file__).parent / "recipes"
 Range = tuple[float, float]
 
 
@@ -176,12 +177,17 @@ class TrainingRecipe(_Strict):
         return self
 
     @classmethod
-    def load(cls, path: Path) -> TrainingRecipe:
-        """Read a recipe from a YAML file.
+    def load(cls, name: str | Path) -> TrainingRecipe:
+        """Read the built-in recipe of that name, or a YAML file.
 
         Raises:
-            UsageError: The file is missing, is not YAML, or says something unknown.
+            UsageError: There is none, it is not YAML, or it says something unknown.
         """
+        path = RECIPES / f"{name}.yaml"
+        if not path.is_file() and not Path(name).exists():
+            known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
+            raise UsageError(f"recipe {str(name)!r}: neither a file nor one of {known}.")
+        path = path if path.is_file() else Path(name)
         try:
             return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
         except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
