@@ -14,9 +14,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from atomscope import __version__
-from atomscope.apps.faults import interrupted
+from atomscope.apps.faults import interrupted, told
 from atomscope.apps.teach import teach
-from atomscope.errors import AtomscopeError
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
 STOPPED = "stopped; files already written are whole; a run without run.json is unfinished."
@@ -280,14 +279,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # head and the like have seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # as of programs that a closed pipe ends
-    except (Exception, KeyboardInterrupt) as error:
+    except KeyboardInterrupt:
+        return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+    except Exception as error:
         if interrupted(error):
-            return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+            return _complain(STOPPED, 130)
         if isinstance(error, CycloptsError):
             return _complain(" ".join(str(error).split()), 2)
-        if isinstance(error, AtomscopeError):
-            return _complain(str(error), error.exit_code)
-        raise
+        code, line = told(error)
+        return _complain(line, code)
     return int(code or 0)
 
 

@@ -1,9 +1,11 @@
-"""Errors that nobody foresaw: a line for the user, the traceback for those who ask for it."""
+"""Errors: a line for the user, the traceback for those who ask for it."""
 
 from __future__ import annotations
 
 import os
 import traceback
+
+from atomscope.errors import AtomscopeError
 
 VARIABLE = "ATOMSCOPE_TRACEBACK"
 
@@ -17,12 +19,20 @@ def interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def unforeseen(what: object, error: Exception) -> str:
-    """Return one line about a fault of the program; print the traceback where it is asked for."""
+def told(error: Exception, what: object = "") -> tuple[int, str]:
+    """Return exit code and line of an error, and print the traceback where it is asked for.
+
+    Args:
+        error: Of ours, or one that nobody foresaw.
+        what: The input that was worked on.
+    """
     if os.environ.get(VARIABLE):
         traceback.print_exception(error)
+    if isinstance(error, AtomscopeError):
+        return error.exit_code, str(error)
     details = " ".join(str(error).split())[:200] or "no details"
-    return (
-        f"{what}: an error that atomscope did not foresee ({type(error).__name__}: {details}). "
-        f"Set {VARIABLE}=1 to see where it arose, and report it."
+    return 1, (
+        f"{f'{what}: ' if what else ''}an error that atomscope did not foresee "
+        f"({type(error).__name__}: {details}). Set {VARIABLE}=1 to see where it arose, and report "
+        "it."
     )

@@ -11,10 +11,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from atomscope.apps.faults import interrupted, unforeseen
+from atomscope.apps.faults import interrupted, told
 from atomscope.apps.imports import import_all
 from atomscope.apps.progress import progress_bar
-from atomscope.errors import AtomscopeError, InputError, UsageError
+from atomscope.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,7 +77,7 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
         except Exception as error:
             if interrupted(error) or isinstance(error, BrokenPipeError):
                 raise  # nobody waits for the others
-            code, line = _told(path, error)
+            code, line = told(error, path)
             codes.append(code)
             print(f"atomscope: {line}", file=sys.stderr)
             summaries.append({"input": str(path), "error": line})
@@ -88,13 +88,6 @@ def run_all(inputs: list[Path], sample: str | None, options: Options) -> int:
     if all(code == 0 for code in codes):
         return 0
     return 4 if 0 in codes else max(codes)
-
-
-def _told(path: Path, error: Exception) -> tuple[int, str]:
-    """Exit code and line of what made an input fail."""
-    if isinstance(error, AtomscopeError):
-        return error.exit_code, str(error)
-    return 1, unforeseen(path, error)
 
 
 def _one(path: Path, folder: Path, plan: Recipe, options: Options) -> dict[str, Any]:

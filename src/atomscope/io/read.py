@@ -285,13 +285,12 @@ def _guard(name: str, reader: str = "") -> Iterator[None]:
     except AtomscopeError:
         raise
     except Exception as error:
-        told = " ".join(str(error).split())[:120] or "no details"
-        if "hdf5" in told and "plugin" in told:
+        if "hdf5" in str(error) and "plugin" in str(error):
             raise MissingExtraError(
                 f"{name}: its compression needs hdf5plugin, which is not installed. "
                 "Run: pip install hdf5plugin"
             ) from error
         raise InputError(
-            f"{name}: cannot be read{f' as {reader}' if reader else ''} "
-            f"({type(error).__name__}: {told}); expected a whole file. Copy or export it again."
+            f"{name}: cannot be read{f' as {reader}' if reader else ''}: damaged, cut short, or of "
+            "a kind that its name does not tell; expected a whole file. Copy or export it again."
         ) from error
