@@ -24,7 +24,7 @@ from scipy import ndimage
 from torch import Tensor, nn
 
 from atomscope.detect import find
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.evaluate import match
 from atomscope.models.normalise import normalise
 from atomscope.models.store import load

@@ -30,7 +30,7 @@ def judged(frame, result, **changes):
 
 
 def view_of(result):
-    from atomscope.detect.choose import View
+    from atomscope.detect.view import View
     from atomscope.scale import Scale
 
     v = result.card["view"]

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.detect.average import averaged
-from atomscope.detect.choose import View, choose_view, is_dark
+from atomscope.detect.choose import choose_view, is_dark
 from atomscope.detect.events import beyond_chance, counted
 from atomscope.detect.prepare import Mask, Shown, fill, level, usable, whole_frame
 from atomscope.detect.tiles import Found, class_maps, columns
 from atomscope.detect.trials import dimmed
+from atomscope.detect.view import View
 from atomscope.errors import InputError, UsageError
 from atomscope.models.normalise import BLOCK
 from atomscope.models.store import ColumnClass, Model, load

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from atomscope.detect import find
-from atomscope.detect.choose import View
 from atomscope.detect.tiles import Found
+from atomscope.detect.view import View
 from atomscope.models.store import ColumnClass, Model
 from atomscope.shares import with_shares
 from atomscope.types import FloatArray

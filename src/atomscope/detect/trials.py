@@ -18,26 +18,30 @@ from atomscope.scale import measure
 
 Frame = NDArray[np.float32]
 
-KEPT = 93.0  # percentile up to which brightness is kept where frames are dimmed
-CROP = 192  # px of the canonical sampling on which candidates are tried,
-FEWER = 1.5  # times fewer, to see whether their columns are pairs
-MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
-SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
-FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 FACTORS = (0.02, 8.0)  # canonical px per input px: beyond, no microscope's frame makes sense
-NEARLY, CLEARER = 0.03, 0.3  # less certainty, and so much more order, make up for each other
-ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
-AGAIN = (0.4, 4.5)  # times that factor: what columns found may ask for; pairs of phosphorene 4
-NARROW = 0.9  # canonical px: pairs that look like one column leave room, so the grain is finer
-APART = 2.5  # times the factor at which pairs were seen as one: there both are seen,
-MIDDLE, WITHIN = 0.06, 0.35  # between these shares of the distance of columns from their middle;
-MOST = 0.6  # share of the columns of which this is true,
-CERTAIN, REPEAT = 0.77, 0.2  # and how sure columns are, and how well they repeat, at least
-RESOLVED = 4.0  # px of the frame at least between them; closer ones may be those of a coarse frame
-MORE = 1.8  # or: times as many columns, as a weak sublattice adds,
-SURE_OF_MORE, REPEAT_OF_MORE = 0.84, 0.25  # and how sure they are and repeat; noise reaches 0.82
+CROP = 192  # canonical px: width of the part on which a factor is tried
+KEPT = 93.0  # percentile up to which brightness is kept where frames are dimmed
 HANDFUL = 8  # columns, with fewer of which no distance is told
 SPOT = 0.12  # of the distance between columns: their width in a drawing of them
+
+# From the repeat of the frame to columns
+MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the repeat
+FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
+SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
+ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
+NEARLY, CLEARER = 0.03, 0.3  # less certainty, and so much more order, make up for each other
+AGAIN = (0.4, 4.5)  # times the first factor: what columns found may ask for; pairs of phosphorene 4
+
+# Columns of one factor that are several at a finer one
+NARROW = 0.9  # canonical px: grain of the frame above which there are none
+APART = 2.5  # times the first factor: there pairs are seen as two
+FEWER = 1.5  # times smaller than other parts is the one that is looked at for them
+RESOLVED = 4.0  # px of the frame at least between them; closer ones may be those of a coarse frame
+MIDDLE, WITHIN = 0.06, 0.35  # distances of columns: how far the two are from the middle of a pair
+MOST = 0.6  # share of the columns that must be pairs
+CERTAIN, REPEAT = 0.77, 0.2  # how sure pairs are, and how well they repeat, at least
+MORE = 1.8  # times as many columns at least, where a weak sublattice was overlooked
+SURE_OF_MORE, REPEAT_OF_MORE = 0.84, 0.25  # the same of these; noise reaches 0.82
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from atomscope.types import FloatArray
 if TYPE_CHECKING:
     import pandas as pd
 
-    from atomscope.detect.choose import View
+    from atomscope.detect.view import View
 
 __all__ = ["Verdict", "decide", "join", "know", "look_around"]
 

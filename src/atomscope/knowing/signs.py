@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.knowing.local import Floats, Local
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from atomscope.detect.choose import View
+    from atomscope.detect.view import View
 
 IN, DOUBTFUL, OUT, UNKNOWN = "in domain", "doubtful", "out of domain", "unknown"
 # Å between columns of a crystal: Ge [114] dumbbells have 0.47, phosphorene from above 0.7

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from atomscope import recipe as recipes
 from atomscope.columns import conform
 from atomscope.detect import look
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.io.frames import cut
 from atomscope.memory import need
 from atomscope.models.store import Model, load

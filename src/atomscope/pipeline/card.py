@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from atomscope.classify.classifier import Classifier
 from atomscope.classify.embedding import embedder
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.knowing.verdict import PLAUSIBLE
 from atomscope.models.store import Model, load
 from atomscope.recipe import Recipe

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from atomscope.columns import positions
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.intervals import robust_scatter
 from atomscope.recipe.stages import RefineOptions
 from atomscope.types import Image

@@ -15,8 +15,8 @@ from scipy.spatial import cKDTree
 
 from atomscope.columns import ATOMS, has_flag, joined, positions
 from atomscope.detect import as_table, find
-from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
+from atomscope.detect.view import View
 from atomscope.models.store import Model
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.faint import gentle, occupied

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.knowing import Verdict, join, know
 from atomscope.models.store import Model
 from atomscope.types import Image

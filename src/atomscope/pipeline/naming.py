@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from atomscope.columns import DEFECTS, by_frame, conform, has_flag, joined, positions
-from atomscope.detect.choose import View
 from atomscope.detect.prepare import usable
+from atomscope.detect.view import View
 from atomscope.errors import UsageError
 from atomscope.lattice import Lattice
 from atomscope.pipeline.frames import first_columns, fitted_around, numbered

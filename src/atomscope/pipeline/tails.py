@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from atomscope.columns import positions
-from atomscope.detect.choose import View
+from atomscope.detect.view import View
 from atomscope.lattice import Lattice, empty_sites, fit_lattice
 from atomscope.recipe import Recipe
 from atomscope.refine.tails import Tail, measure_tail, tails

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from atomscope.columns import DEFECTS, conform, of_frame, positions
-from atomscope.detect.choose import View
 from atomscope.detect.label import Labels, judged_together, labels_at, sites_in
+from atomscope.detect.view import View
 from atomscope.models.store import ColumnClass, Model, load, names
 from atomscope.pipeline.frames import in_angstrom
 from atomscope.recipe import Recipe
