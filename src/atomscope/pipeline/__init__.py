@@ -17,7 +17,7 @@ from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
-from atomscope.pipeline.material import Known, known_material, measured
+from atomscope.pipeline.material import Known, Measured, absent, known_material, levels_of, measured
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
@@ -97,9 +97,12 @@ def analyze(
     with clock.stage("lattice"):
         atoms, lattices = _lattices(atoms, image, plan)
         atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
-    image, plan, hosts, remarks = _of_material(image, plan, axes, lattices)
+    named_as = _of_material(image, axes, atoms, lattices)
+    image, plan = _with_material(image, plan, named_as)
     atoms = in_angstrom(conform(atoms), image.pixel_size)
+    hosts = named_as.axis.elements if named_as.axis else ()
     chemistry = _chemistry(image, atoms, lattices, plan, detector, view, hosts, clock)
+    remarks = (*named_as.lines, *absent(named_as, chemistry.atoms))
     defects = chemistry.defects
     with clock.stage("classify", ran=bool(chain.steps)):
         links = chained(chemistry.atoms, defects, chain, material)
@@ -162,15 +165,20 @@ def _lattices(atoms: pd.DataFrame, image: Image, plan: Recipe) -> tuple[pd.DataF
 
 
 def _of_material(
-    image: Image, plan: Recipe, axes: tuple[Known, ...], lattices: Lattices
-) -> tuple[Image, Recipe, tuple[str, ...], tuple[str, ...]]:
-    """Image and plan with what a known material tells, its columns, and lines for the user."""
+    image: Image, axes: tuple[Known, ...], atoms: pd.DataFrame, lattices: Lattices
+) -> Measured:
+    """Compare the image with a known material, where one is named."""
     if not axes:
-        return image, plan, (), ()
-    crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
-    if not (plan.identify and plan.identify.elements):
-        plan = plan.with_elements(crystal.elements + crystal.single)
-    return image.with_pixel_size(size), plan, crystal.elements, remarks
+        return Measured(None, image.pixel_size)
+    levels = levels_of(atoms, lattices) if image.modality in _Z_CONTRAST else {}
+    return measured(axes, lattices, levels, image.pixel_size, image.name)
+
+
+def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, Recipe]:
+    """Image and plan with what a known material tells: the pixel size and the columns."""
+    if found.axis and not (plan.identify and plan.identify.elements):
+        plan = plan.with_elements(found.axis.elements + found.axis.single)
+    return image.with_pixel_size(found.size), plan
 
 
 @dataclass(frozen=True)
