@@ -92,3 +92,23 @@ def test_a_column_of_the_material_that_no_atom_is_gets_a_line():
     assert lines[0].startswith("No atom is S2")
     for species in (["Mo", "S2"], ["", ""]):
         assert absent(found, pd.DataFrame({"species": species})) == ()
+
+
+@pytest.mark.parametrize("given", [0.05, 0.2, 1.0])
+@pytest.mark.parametrize("known", [{"elements": "C,Si"}, {"rules": "graphene"}])
+def test_a_pixel_size_that_the_host_cannot_have_is_said_once(given, known):
+    frame = named_frame("graphene", ("Si1C3",), seed=21, dose=60.0)
+    found = atomscope.analyze(frame.image, pixel_size=given, **known)
+    said = [line for line in found.warnings if "Å apart at" in line]
+    assert len(said) == 1
+    asked = float(said[0].split(" Å per px is likely")[0].rpartition(" ")[2])
+    assert asked == pytest.approx(frame.pixel_size, rel=0.02)
+
+
+@pytest.mark.parametrize("host", ["graphene", "1H-MoS2"])
+def test_a_pixel_size_that_the_host_can_have_is_not_said(host):
+    frame = named_frame(host, (), seed=22, dose=80.0)
+    for off in (0.95, 1.0, 1.05):
+        for known in ({"elements": ",".join(known_material(host)[0].elements)}, {}):
+            found = atomscope.analyze(frame.image, pixel_size=off * frame.pixel_size, **known)
+            assert not any("Å apart at" in line for line in found.warnings)

@@ -10,6 +10,7 @@ from atomscope.columns import conform
 from atomscope.detect import look
 from atomscope.detect.choose import View
 from atomscope.models.store import Model, load
+from atomscope.pipeline.calibration import size_doubt
 from atomscope.pipeline.card import judge, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
@@ -17,7 +18,15 @@ from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, cut, in_angstrom
 from atomscope.pipeline.known import known, warned
-from atomscope.pipeline.material import Known, Measured, absent, known_material, levels_of, measured
+from atomscope.pipeline.material import (
+    Known,
+    Levels,
+    Measured,
+    absent,
+    known_material,
+    levels_of,
+    measured,
+)
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
@@ -117,7 +126,8 @@ def analyze(
     chosen = searchable(movie.atoms, lattices, plan)
     with clock.stage("discover", ran=bool(chosen)):
         new = discovered(image, movie.atoms, defects, chosen)
-    quality, judged = judge(image, atoms, view)
+    asked = () if material else _size_doubt(image, plan, lattices, chemistry)
+    quality, judged = judge(image, atoms, view, asked)
     lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
     lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
     card = run_card(source, image, plan, detector, view) | {
@@ -170,8 +180,7 @@ def _of_material(
     """Compare the image with a known material, where one is named."""
     if not axes:
         return Measured(None, image.pixel_size)
-    levels = levels_of(atoms, lattices) if image.modality in _Z_CONTRAST else {}
-    return measured(axes, lattices, levels, image.pixel_size, image.name)
+    return measured(axes, lattices, _levels(image, atoms, lattices), image.pixel_size, image.name)
 
 
 def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, Recipe]:
@@ -179,6 +188,20 @@ def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, 
     if found.axis and not (plan.identify and plan.identify.elements):
         plan = plan.with_elements(found.axis.elements + found.axis.single)
     return image.with_pixel_size(found.size), plan
+
+
+def _levels(image: Image, atoms: pd.DataFrame, lattices: Lattices) -> Levels:
+    """Brightness of the sublattices, where it rises with the atomic number."""
+    return levels_of(atoms, lattices) if image.modality in _Z_CONTRAST else {}
+
+
+def _size_doubt(
+    image: Image, plan: Recipe, lattices: Lattices, chemistry: _Chemistry
+) -> tuple[str, ...]:
+    """Say so where the host's lattice asks for another pixel size."""
+    atoms, rules = chemistry.atoms, plan.naming.rules if plan.naming else None
+    host = rules or str(chemistry.named.get("host", ""))
+    return size_doubt(atoms, lattices, _levels(image, atoms, lattices), host, image.pixel_size)
 
 
 @dataclass(frozen=True)

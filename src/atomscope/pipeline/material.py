@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -133,6 +133,14 @@ def known_material(name: str) -> tuple[Known, ...]:
 
     found = material(name)
     return tuple(_along(found, zone) for zone in found.zones)
+
+
+def holding(sets: Iterable[Collection[str]]) -> Iterator[Known]:
+    """Yield the materials that hold all elements of one of some sets, along their zone axes."""
+    from atomscope.simulate.materials import made_of
+
+    for name in sorted({name for elements in sets for name in made_of(elements)}):
+        yield from known_material(name)
 
 
 def _along(found: Material, zone: tuple[int, int, int]) -> Known:
