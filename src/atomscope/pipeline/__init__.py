@@ -32,6 +32,7 @@ from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
 from atomscope.pipeline.result import Result
 from atomscope.pipeline.statistics import measured_structures
+from atomscope.pipeline.taught import strange_to
 from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
 from atomscope.recipe import Recipe
 from atomscope.types import Image
@@ -114,7 +115,8 @@ def analyze(
     remarks = (*named_as.lines, *absent(named_as, chemistry.atoms))
     defects = chemistry.defects
     with clock.stage("classify", ran=bool(chain.steps)):
-        links = chained(chemistry.atoms, defects, chain, material)
+        strange = strange_to(chain, chemistry.atoms, lattices, image.pixel_size)
+        links = chained(chemistry.atoms, defects, chain, material, strange)
     with clock.stage("track"):
         movie = followed(image, links.atoms, defects, lattices, plan)
     with clock.stage("know"):
