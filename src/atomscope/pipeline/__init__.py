@@ -134,7 +134,7 @@ def analyze(
     lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
     card = run_card(source, image, plan, detector, view) | {
         "zoo": chemistry.zoo,
-        "species": chemistry.species,
+        "species": _composed(chemistry.species, atoms),
         "defects": chemistry.named | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
@@ -190,6 +190,14 @@ def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, 
     if found.axis and not (plan.identify and plan.identify.elements):
         plan = plan.with_elements(found.axis.elements + found.axis.single)
     return image.with_pixel_size(found.size), plan
+
+
+def _composed(facts: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]:
+    """Facts about species with the composition of the table as it is in the end."""
+    from atomscope.species import composition
+
+    before = facts.get("composition", {})
+    return facts | composition(atoms, {name: row["intensity"] for name, row in before.items()})
 
 
 def _levels(image: Image, atoms: pd.DataFrame, lattices: Lattices) -> Levels:
