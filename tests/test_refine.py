@@ -305,3 +305,17 @@ def test_fits_that_ran_away_are_taken_back():
     assert held["x_px"].tolist() == [10.5, 30.0]
     assert held["x_err_px"].isna().tolist() == [False, True]
     assert held["flags"].tolist() == ["edge", "edge unrefined"]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", ">f4", ">u2"])
+def test_every_type_of_numbers_gives_the_same(scene, dtype):
+    image, start, _ = scene
+    expected, found = refine(image, start), refine(image.astype(dtype), start)
+    np.testing.assert_allclose(positions(found), positions(expected), atol=1e-3)
+    np.testing.assert_allclose(found["intensity"], expected["intensity"], rtol=1e-3)
+
+
+def test_what_is_no_number_gets_one_line(scene):
+    image, start, _ = scene
+    with pytest.raises(UsageError, match="real numbers"):
+        refine(image.astype(complex), start)

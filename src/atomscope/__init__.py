@@ -63,7 +63,17 @@ class _Root(ModuleType):
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"atomscope has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        home = import_module(_HOME[name])
+    except ModuleNotFoundError as error:
+        if name != "train" or str(error.name).startswith(__name__):
+            raise
+        from atomscope.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
+        ) from error
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

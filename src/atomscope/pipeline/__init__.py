@@ -35,7 +35,7 @@ from atomscope.pipeline.statistics import measured_structures
 from atomscope.pipeline.taught import strange_to
 from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
 from atomscope.recipe import Recipe
-from atomscope.types import Image
+from atomscope.types import Image, check_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,6 +150,7 @@ def analyze(
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:
     from atomscope.io import read
 
+    check_pixel_size(pixel_size, "pixel_size")
     if not isinstance(source, Image):
         return read(source, select=select, pixel_size=pixel_size)
     return source if pixel_size is None else source.with_pixel_size(pixel_size)

@@ -93,7 +93,10 @@ class Result:
         from atomscope.report import write_report
 
         out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{out}: {error.strerror}; expected a folder to write to.") from error
         write_table(self.atoms, out / "atoms.csv")
         write_table(self.defects, out / "defects.csv")
         if len(self.steps):

@@ -63,7 +63,7 @@ def material(name: str) -> Material:
     Raises:
         UsageError: There is no such material; the nearest names are given.
     """
-    known = {n.lower(): n for n in names()}
+    name, known = str(name), {n.lower(): n for n in names()}
     if name.lower() not in known:
         near = [n for n in known.values() if len(name) > 1 and name.lower() in n.lower()]
         near += difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
