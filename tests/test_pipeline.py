@@ -185,3 +185,20 @@ def test_one_composition_is_told_everywhere(tmp_path, capsys, elements):
     assert card["unknown"] == counts.pop("", 0)
     assert {name: row["atoms"] for name, row in card["composition"].items()} == counts
     assert ", ".join(f"{name} {count:,}" for name, count in counts.items()) in said
+
+
+def test_python_runs_the_package_as_the_program():
+    command = [sys.executable, "-m", "atomscope", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert atomscope.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("name", ["simulate.samples", "refine.pixels", "measure.vacancies"])
+def test_modules_in_packages_named_like_verbs_are_imported_under_another_name(name):
+    verb = name.partition(".")[0]
+    code = (
+        f"import atomscope.{name} as inner, atomscope\n"
+        f"assert inner.__name__ == 'atomscope.{name}'\n"
+        f"assert callable(atomscope.{verb})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

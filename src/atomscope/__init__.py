@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,11 @@ def __getattr__(name: str) -> Any:
         raise MissingExtraError(
             f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
         ) from error
-    return getattr(home, name)
+    verb = getattr(home, name)
+    if find_spec(f"{__name__}.{name}"):
+        # `import atomscope.simulate.samples as s` looks modules up by the name of what it finds
+        verb.__name__ = f"{__name__}.{name}"
+    return verb
 
 
 def __dir__() -> list[str]:
