@@ -20,7 +20,8 @@ OWN = [
 ]  # fmt: skip
 FOREIGN = [
     ("graphene", "Au"), ("graphene", "GaAs"), ("graphene", "NaCl"), ("graphene", "TiO2"),
-    ("graphene", "hBN"), ("graphene", "1T-MoS2"), ("graphene", "Si"), ("graphene", "Ti3C2"),
+    ("graphene", "hBN"), ("graphene", "1H-MoS2"), ("graphene", "1T-MoS2"), ("graphene", "Si"),
+    ("graphene", "Ti3C2"),
     ("SrTiO3", "NaCl"), ("SrTiO3", "graphene"), ("1H-MoS2", "graphene"), ("Au", "graphene"),
 ]  # fmt: skip
 
@@ -67,6 +68,18 @@ def test_weak_columns_need_not_be_seen():
     found = measured(known_material("1H-MoS2"), *both, None, "image")
     assert found.size == pytest.approx(SIZE, rel=0.01)
     assert found.species == ("Mo",)
+
+
+@pytest.mark.parametrize(("name", "edge"), [("Si", 5.431), ("GaAs", 5.653)])
+def test_pairs_that_are_not_resolved_are_their_material(name, edge):
+    a = edge / SIZE  # cells of a / sqrt(2) by a with a centre
+    y, x = np.mgrid[-8:9, -8:9]
+    xy = np.stack([(x + 0.5 * (y % 2)) * a / np.sqrt(2), 0.5 * a * y], axis=-1).reshape(-1, 2)
+    lattice = fit_lattice(xy + np.random.default_rng(0).normal(0, 0.2, xy.shape))
+    found = measured(known_material(name), {0: lattice}, {}, None, "image")
+    assert found.axis is not None
+    assert found.axis.zone == "110"
+    assert found.size == pytest.approx(SIZE, rel=0.01)
 
 
 def test_columns_that_look_alike_may_be_one_kind():

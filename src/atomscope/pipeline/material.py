@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 _OFF = 0.1  # share by which a given pixel size may differ from the lattice's before it is said
 _FAINT = 0.45  # of the strongest column: weaker ones need not have been found (S2 beside Mo)
 _ALIKE = 0.4  # weakest against strongest of columns that may pass for one kind
-_EXPONENTS = (1.0, 1.6, 2.2)  # of Z: thick crystals and low angles, usual, high angles
-_MARGIN = 1.3  # on ratios of brightness, for thickness, tilt and neighbours' tails
+_EXPONENTS = (1.2, 1.6, 2.2)  # of Z: low angles, usual, high angles
+_MARGIN = 1.4  # on ratios of brightness, for thickness, tilt and neighbours' tails
+_CLOSE = 0.7  # of the next distance: columns of a pair, which may have been found as one
 _UNLIKE = 1.5  # ratio from which columns of one kind differ
 _FEWEST = 5  # columns of a sublattice whose brightness is asked for
 
@@ -61,24 +62,33 @@ class Known:
     def fits(self, lattice: Lattice, level: Floats | None = None) -> list[Fit]:
         """Ways to lay a lattice that was seen on this one, one for each set of columns.
 
-        The strongest columns must have been found, weaker ones may have been.
+        The strongest columns must have been found, weaker ones may have been; pairs (dumbbells)
+        may have been found as one column.
 
         Args:
             lattice: Seen, px.
             level: Typical brightness of its sublattices, shape (B,), NaN where it is not known;
                 None where brightness says nothing about atomic numbers.
         """
-        weights = self.basis.weights()
-        steps = np.unique(weights.round(6))[::-1]
-        least = [s for s, weaker in zip(steps, [*steps[1:], 0.0], strict=True) if weaker < _FAINT]
         found = []
-        for sites in (np.flatnonzero(weights > s - 1e-5) for s in least):
-            ways = matches(lattice, self.basis.cell, self.basis.sites[sites])
-            fit = next((m for m in ways if self._bright_as(m, level)), None)
+        for places, members in self._patterns():
+            ways = matches(lattice, self.basis.cell, places)
+            laid = (replace(m, sites=tuple(_joined(s, members) for s in m.sites)) for m in ways)
+            fit = next((m for m in laid if self._bright_as(m, level)), None)
             if fit is not None:
                 species = {self.basis.species[k] for place in fit.sites for k in place}
                 found.append(Fit(fit.scale, tuple(s for s in self.elements if s in species)))
         return found
+
+    def _patterns(self) -> Iterator[tuple[Floats, list[tuple[int, ...]]]]:
+        """Places (P, 2) that may have been found, and the sites that each stands for."""
+        weights = self.basis.weights()
+        steps = np.unique(weights.round(6))[::-1]
+        for least, weaker in zip(steps, [*steps[1:], 0.0], strict=True):
+            if weaker < _FAINT:
+                seen = np.flatnonzero(weights > least - 1e-5)
+                yield self.basis.sites[seen], [(int(k),) for k in seen]
+        yield from _pairs(self.basis.cell, self.basis.sites)
 
     def _bright_as(self, fit: Match, level: Floats | None) -> bool:
         """Whether sublattices are as bright as the columns that they would be."""
@@ -96,6 +106,24 @@ class Known:
             if not (np.isnan(level[i] / level[j]) or low < level[i] / level[j] < high):
                 return False
         return True
+
+
+def _joined(places: tuple[int, ...], members: list[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(site for place in places for site in members[place])
+
+
+def _pairs(cell: Floats, sites: Floats) -> Iterator[tuple[Floats, list[tuple[int, ...]]]]:
+    """Yield the middles of pairs and their members, where all columns stand in pairs."""
+    shift = np.array([[i, j] for i in range(-2, 3) for j in range(-2, 3)])
+    steps = (sites[None, :, None] + shift - sites[:, None, None]).reshape(len(sites), -1, 2)
+    apart = np.linalg.norm(steps @ cell, axis=-1)
+    apart[apart < 1e-6] = np.inf
+    nearest, (first, second) = apart.argmin(axis=1), np.sort(apart, axis=1)[:, :2].T
+    own, partner = np.arange(len(sites)), nearest // len(shift)
+    if (first < _CLOSE * second).all() and (partner != own).all():
+        one = np.flatnonzero(own < partner)
+        middles = sites[one] + 0.5 * steps[one, nearest[one]]
+        yield middles, [(int(k), int(partner[k])) for k in one]
 
 
 @dataclass(frozen=True)
