@@ -82,7 +82,8 @@ def analyze(
         rules: Rule book or YAML file that names defects, in place of the recipe's; the host is
             recognised where neither says.
         material: What the image shows, such as 'graphene' or '1H-MoS2': names the columns where
-            no elements are given, and measures a pixel size that is not known.
+            no elements are given, and measures a pixel size that is not known; does neither,
+            with a warning, where the lattice seen is another one.
         jobs: Frames of a movie that are worked on at the same time.
         progress: Called with (frames done, frames in all).
         complete: Called with the table of atoms as soon as nothing changes it any more.
