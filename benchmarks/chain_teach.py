@@ -29,6 +29,10 @@ from atomscope.classify.embedding import Embedded, embed
 from atomscope.classify.given import SHIPPED, Shipped
 from atomscope.recipe import NONE
 
+MATERIALS = {
+    "tmd": ("1H-MoS2", "1H-MoSe2", "1H-WS2", "1H-WSe2", "1T-MoS2"),
+    "graphene": ("graphene",),
+}
 FRAMES = {"tmd": (24, 12), "graphene": (5, 3)}  # to teach by and to calibrate on
 
 Seen = tuple[pd.DataFrame, Embedded]
@@ -106,7 +110,8 @@ def taught(name: str, shown: Sequence[Seen]) -> Shipped:
     images = [str(k) for k in range(len(tables))]
     made = teach(tables, pd.concat(examples), images=images, name=name)
     values = made.values.astype(np.float32)  # half the size on disk
-    return Shipped.of(replace(made, values=values, shown=stood(made, step, shown)))
+    card = made.card.model_copy(update={"materials": MATERIALS[step.chain]})
+    return Shipped.of(replace(made, card=card, values=values, shown=stood(made, step, shown)))
 
 
 def stood(made: Classifier, step: Step, shown: Sequence[Seen]) -> np.ndarray:

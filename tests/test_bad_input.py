@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ from scipy.spatial import cKDTree
 
 import atomscope
 from atomscope.apps.cli import run
-from atomscope.errors import AtomscopeError
+from atomscope.errors import AtomscopeError, UsageError
 from atomscope.types import Image
 from io_files import Dm, write_hyperspy_layout
 from worlds import inner, lattice_frame
@@ -465,3 +466,37 @@ def test_wild_arrays_raise_nothing_else(
     assert atoms["y_px"].between(-0.5, height - 0.5).all()
     assert atoms["p"].between(0, 1).all()
     assert atoms["frame"].between(0, result.image.n_frames - 1).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"pixel_size": "0.1"}, "pixel size '0.1'"),
+        ({"pixel_size": -1}, "pixel size -1"),
+        ({"contrast": "up"}, "contrast"),
+        ({"elements": 6}, "elements 6"),
+        ({"material": 6}, "material '6'"),
+    ],
+)
+def test_wrong_arguments_in_python_get_one_line(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as caught:
+        atomscope.analyze(COUNTS, **wrong)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_result_is_not_saved_onto_a_file(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("here")
+    with pytest.raises(UsageError, match="expected a folder"):
+        atomscope.analyze(COUNTS).save(tmp_path / "taken")
+
+
+def test_training_without_torch_gets_one_line() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; sys.modules.pop('atomscope', None)\n"
+        "import atomscope\n"
+        "from atomscope.errors import MissingExtraError\n"
+        "try: atomscope.train\n"
+        "except MissingExtraError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'atomscope[train]'" in done.stdout

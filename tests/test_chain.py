@@ -319,3 +319,25 @@ def test_without_a_chain_no_table_of_steps(tmp_path: Path) -> None:
     assert len(result.steps) == 0
     result.save(tmp_path)
     assert not {"steps.csv", "measures.csv"} & {path.name for path in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("host", "recipe"), [("graphene", "tmd-chain"), ("1H-MoS2", "graphene-chain")]
+)
+def test_a_chain_says_nothing_of_a_lattice_that_it_was_not_taught(host, recipe):
+    frame = named_frame(host, (), seed=22, dose=80.0)
+    found = analyze(frame.image, pixel_size=frame.pixel_size, recipe=recipe)
+    assert set(found.atoms["structure"]) == {""}
+    assert found.atoms["structure_p"].isna().all()
+    assert sum("were taught" in line for line in found.warnings) == 1
+    own = "tmd-chain" if host == "1H-MoS2" else "graphene-chain"
+    found = analyze(frame.image, pixel_size=frame.pixel_size, recipe=own)
+    assert found.atoms["structure_p"].notna().any()
+    assert not any("were taught" in line for line in found.warnings)
+
+
+def test_a_chain_says_nothing_of_species_that_it_was_not_taught():
+    frame = named_frame("graphene", ("Si1C3",), seed=21, dose=60.0)
+    found = analyze(frame.image, elements="C,Si", recipe="tmd-chain")  # no pixel size
+    assert set(found.atoms["structure"]) == {""}
+    assert sum("were taught" in line for line in found.warnings) == 1

@@ -176,7 +176,7 @@ def test_a_vacancy_is_named_after_its_sublattice(rng):
     assert np.hypot(*(found["V_Mo"] - xy[metal])) < 0.1 * A
     assert np.hypot(*(found["V_S2"] - xy[chalcogen])) < 0.1 * A
     _, unnamed = enforced(atoms.assign(species="").drop(metal).reset_index(drop=True))
-    assert list(unnamed["name"]) == ["V_0"]  # the brighter sublattice is the first
+    assert list(unnamed["name"]) == ["V_site-0"]  # the brighter sublattice is the first
 
 
 def test_wrong_input_is_told_in_one_line(rng):

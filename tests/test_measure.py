@@ -661,3 +661,17 @@ def test_without_statistics_the_report_shows_none() -> None:
     assert statistics(None) is None
     assert statistics({}) is None
     assert statistics(measure(atoms_of(np.empty((0, 2))))) is None
+
+
+def test_lines_of_sites_without_species_are_taken_apart() -> None:
+    """They are not named like elements either: V_B would read as boron."""
+    frame = named_frame("1H-MoS2", ("V_S line 4", "V_Mo"), seed=7, size_px=384)
+    table = frame.atoms[frame.atoms["species"] != "S"]  # what lost one atom lost both
+    light = table["species"].map({"Mo": 1.0, "S2": 0.4})
+    plain = table.assign(intensity=light, species="", p=1.0)
+    named = name_defects(plain, shape=frame.shape)
+    assert sorted(named.defects["name"]) == ["V_site-0", "V_site-1 line 4"]
+    assert "-site-1x4" in set(named.defects["formula"])
+    found = measure(named.atoms, named.defects, shape=frame.shape)
+    assert len(found["vacancies"]) == 5
+    assert found["lines"]["n_sites"].tolist() == [4]

@@ -370,3 +370,32 @@ def test_atoms_on_a_support_are_not_named_unless_someone_asks(rng):
     assert not any("host" in line for line in silent.warnings)
     asked = atomscope.analyze(frame, pixel_size=0.3, elements="Pt")
     assert "host" in asked.card["defects"]
+
+
+@pytest.mark.parametrize("elements", [[], ["--elements", "C,Si"]])
+def test_one_composition_is_told_everywhere(tmp_path, capsys, elements):
+    assert run(["analyze", "--sample", "graphene-si", *elements, "-o", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    atoms = pd.read_csv(tmp_path / "atoms.csv", keep_default_na=False)
+    card = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["species"]
+    counts = atoms["species"].value_counts().to_dict()
+    assert card["unknown"] == counts.pop("", 0)
+    assert {name: row["atoms"] for name, row in card["composition"].items()} == counts
+    assert ", ".join(f"{name} {count:,}" for name, count in counts.items()) in said
+
+
+def test_python_runs_the_package_as_the_program():
+    command = [sys.executable, "-m", "atomscope", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert atomscope.__version__ in done.stdout
+
+
+@pytest.mark.parametrize("name", ["simulate.samples", "refine.pixels", "measure.vacancies"])
+def test_modules_in_packages_named_like_verbs_are_imported_under_another_name(name):
+    verb = name.partition(".")[0]
+    code = (
+        f"import atomscope.{name} as inner, atomscope\n"
+        f"assert inner.__name__ == 'atomscope.{name}'\n"
+        f"assert callable(atomscope.{verb})\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

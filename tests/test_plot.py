@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as stn
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from atomscope.columns import DEFECTS, conform, empty
 from atomscope.plot import (
@@ -28,7 +29,7 @@ from atomscope.plot import (
     shrink_factor,
     view_of,
 )
-from atomscope.plot.network import MOST_ATOMS, members, place_names
+from atomscope.plot.network import MOST_ATOMS, _direct, _uncrossed, members, place_names
 from atomscope.types import Image
 
 
@@ -407,3 +408,58 @@ def test_colours_follow_what_was_taught_else_species_else_probability() -> None:
     assert nothing.labels == ("C", "unknown")
     for classes in (by_taught, by_species, by_p):
         assert len(set(classes.colours)) == len(classes.colours) == len(classes.labels)
+
+
+# --- order and room ---------------------------------------------------------------------------
+
+
+def test_words_lie_above_the_atoms(tmp_path: Path) -> None:
+    atoms = table([(x, 390.5) for x in range(5, 400, 10)])  # on the bar
+    image = picture(overlay(np.zeros((400, 400)), atoms, tmp_path / "a.png", pixel_size=0.1))
+    length, _ = scale_bar(400, 0.1)
+    zoom = len(image) / 400
+    white = (image[:, : len(image) // 2] > 250).all(axis=-1)
+    assert white.sum(axis=1).max() == pytest.approx(length * zoom, abs=2)  # no ring cuts it
+
+
+@pytest.mark.parametrize("shape", [(1568, 192), (192, 1568)])
+def test_a_strip_that_holds_its_words_gets_no_margin(
+    tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    y, x = np.mgrid[40 : shape[0] : 80, 40 : shape[1] : 80]
+    atoms = table(np.column_stack([x.ravel(), y.ravel()]))
+    image = picture(overlay(np.zeros(shape), atoms, tmp_path / "a.png", pixel_size=None))
+    assert image.shape[:2] == shape
+    white = (image[-60:] > 250).all(axis=-1)
+    assert white.sum(axis=1).max() > 80  # px: a bar that can be read
+
+
+def test_bonds_end_at_the_rings_at_any_zoom(tmp_path: Path) -> None:
+    atoms = table([(10, 20), (30, 20)])
+    net = Network(np.array([[0, 1]]))
+    frame = np.zeros((40, 40))
+    plain = picture(overlay(frame, atoms, tmp_path / "a.png", pixel_size=None))
+    image = picture(overlay(frame, atoms, tmp_path / "b.png", pixel_size=None, net=net))
+    columns = np.nonzero((np.abs(image - plain).max(axis=-1) > 20).any(axis=0))[0]
+    ends = (np.array([10, 30]) + 0.5) * len(image) / 40
+    assert 10 < columns.min() - ends[0] < 25  # px: outside the ring, and near it
+    assert 10 < ends[1] - columns.max() < 25
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.3])
+def test_squares_have_no_diagonals(turn: float) -> None:
+    y, x = np.mgrid[-40:41:20, -40:41:20]
+    wheel = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    xy = np.column_stack([x.ravel(), y.ravel()]) @ wheel
+    pairs = cKDTree(xy).query_pairs(30, output_type="ndarray")
+    assert len(pairs) == 40 + 32  # edges and diagonals
+    for kept in (_uncrossed(pairs, xy), _direct(pairs, xy)):
+        np.testing.assert_allclose(np.hypot(*(xy[kept[:, 0]] - xy[kept[:, 1]]).T), 20)
+        assert len(kept) == 40
+
+
+def test_of_two_bonds_that_cross_the_shorter_is_kept() -> None:
+    xy = np.array([[0.0, 0], [20, 0], [10, -6], [10, 6]])
+    assert _uncrossed(np.array([[0, 1], [2, 3]]), xy).tolist() == [[2, 3]]
+    xy[2:, 1] = [-10, 10]
+    assert len(_uncrossed(np.array([[0, 1], [2, 3]]), xy)) == 0

@@ -325,3 +325,17 @@ def test_flags_are_set_where_marked_and_others_stay(texts, word, data):
     assert (has_flag(after, word) == rows).all()
     for other in set(FLAGS) - {word}:
         assert (has_flag(after, other) == has_flag(before, other)).all()
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "int64", "float32", ">f4", ">u2"])
+def test_every_type_of_numbers_gives_the_same(scene, dtype):
+    image, start, _ = scene
+    expected, found = refine(image, start), refine(image.astype(dtype), start)
+    np.testing.assert_allclose(positions(found), positions(expected), atol=1e-3)
+    np.testing.assert_allclose(found["intensity"], expected["intensity"], rtol=1e-3)
+
+
+def test_what_is_no_number_gets_one_line(scene):
+    image, start, _ = scene
+    with pytest.raises(UsageError, match="real numbers"):
+        refine(image.astype(complex), start)

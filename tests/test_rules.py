@@ -214,7 +214,7 @@ def test_a_lattice_of_unknown_columns_still_has_empty_sites():
     frame = named_frame("1H-MoS2", ("V_Mo",), seed=4)
     light = {"Mo": 1.0, "S2": 0.4}
     plain = frame.atoms.assign(intensity=frame.atoms["species"].map(light), species="")
-    assert _found(frame, plain) == ["V_A"]
+    assert _found(frame, plain) == ["V_site-0"]
 
 
 def test_where_nothing_is_known_it_is_said():
@@ -379,7 +379,7 @@ def test_atoms_beside_the_sites_of_an_unknown_lattice_are_told_by_what_is_empty(
     middle = int(np.argmin(np.hypot(*(xy - 130).T)))
     hollow = xy[middle] + [6.0, 6.0 / np.sqrt(3)]
     assert unknown_defects(np.vstack([xy, hollow])) == ["extra atom"]
-    assert unknown_defects(np.delete(xy, middle, axis=0)) == ["V_A"]
+    assert unknown_defects(np.delete(xy, middle, axis=0)) == ["V_site-0"]
     moved = xy.copy()
     moved[middle] += [5.0, 2.5]
     assert unknown_defects(moved) == ["displaced atom"]

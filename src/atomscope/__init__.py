@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,21 @@ class _Root(ModuleType):
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"atomscope has no {name!r}; it has {', '.join(__all__)}")
-    return getattr(import_module(_HOME[name]), name)
+    try:
+        home = import_module(_HOME[name])
+    except ModuleNotFoundError as error:
+        if name != "train" or str(error.name).startswith(__name__):
+            raise
+        from atomscope.errors import MissingExtraError
+
+        raise MissingExtraError(
+            f"training needs {error.name}, which is not installed: pip install 'atomscope[train]'"
+        ) from error
+    verb = getattr(home, name)
+    if find_spec(f"{__name__}.{name}"):
+        # `import atomscope.simulate.samples as s` looks modules up by the name of what it finds
+        verb.__name__ = f"{__name__}.{name}"
+    return verb
 
 
 def __dir__() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,6 +53,8 @@ def parse(elements: str | Sequence[str]) -> tuple[Formula, ...]:
     Raises:
         UsageError: One of them is no formula of known elements, or comes twice.
     """
+    if not isinstance(elements, Iterable):
+        raise UsageError(f"elements {elements!r}: expected a text such as 'C,Si', or a list.")
     words = elements.split(",") if isinstance(elements, str) else list(elements)
     words = [str(word).strip() for word in words]
     found = tuple(_parse_one(word) for word in words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -78,12 +79,7 @@ class Image:
                 f"{self.name}: the values have type {self.data.dtype}; expected real numbers. "
                 "Take the modulus of a complex image first."
             )
-        if self.pixel_size is not None and not (
-            np.isfinite(self.pixel_size) and self.pixel_size > 0
-        ):
-            raise UsageError(
-                f"{self.name}: pixel size {self.pixel_size!r}; expected Å per pixel above 0."
-            )
+        check_pixel_size(self.pixel_size, self.name)
 
     @property
     def n_frames(self) -> int:
@@ -131,6 +127,18 @@ class Image:
     def with_pixel_size(self, pixel_size: float | None) -> Image:
         """Return the same image with another pixel size (Å)."""
         return replace(self, pixel_size=pixel_size)
+
+
+def check_pixel_size(size: object, name: str) -> None:
+    """See that a pixel size is a number above 0, or None.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if size is None:
+        return
+    if not (isinstance(size, Real) and np.isfinite(float(size)) and float(size) > 0):
+        raise UsageError(f"{name}: pixel size {size!r}; expected Å per pixel, a number above 0.")
 
 
 def _let_go(data: ArrayLike2D) -> None:

@@ -40,6 +40,7 @@ class Card(BaseModel):
     labels: tuple[str, ...]
     examples: dict[str, int]
     images: tuple[str, ...]
+    materials: tuple[str, ...] = ()  # named ones that it was taught; none where any may be shown
     of: Kind = "atom"
     radius: float = RADIUS
     network: str

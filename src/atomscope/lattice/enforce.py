@@ -50,8 +50,9 @@ def enforce(
 
     Returns:
         The atoms that are left, unchanged and in their order; and the empty sites as rows of
-        `atomscope.columns.DEFECTS`, named V_ and what most atoms of that sublattice are, or the
-        number of the sublattice. Their p is how sure those atoms are that place the site.
+        `atomscope.columns.DEFECTS`, named V_ and what most atoms of that sublattice are, or
+        site- and the number of the sublattice. Their p is how sure those atoms are that place
+        the site.
 
     Raises:
         UsageError: The lattice is of other atoms, a position is not finite, or `reach` or
@@ -171,7 +172,9 @@ def _rows(
     columns: dict[str, Any] = {
         "frame": atoms["frame"].iloc[0] if "frame" in atoms and len(atoms) else 0,
         "defect": np.arange(len(places)),
-        "name": np.array([f"V_{name or s}" for name, s in zip(found, site, strict=True)], object),
+        "name": np.array(
+            [f"V_{name or f'site-{s}'}" for name, s in zip(found, site, strict=True)], object
+        ),
         "formula": found,
         "x_px": places[:, 0],
         "y_px": places[:, 1],

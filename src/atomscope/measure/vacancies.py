@@ -17,7 +17,7 @@ from atomscope.rules.findings import Bools, Floats
 
 _READS_SO = re.compile(r"(\d*V_|V\d|(.*\W)?vacanc|empty)", re.IGNORECASE)
 _DEFECTIVE = re.compile(r"vacanc|boundar|border|dopant|beside|edge|empty|adatom|Stone-Wales|^none$")
-_GONE = re.compile(r"-(\w+?)(?:x(\d+))?$")  # '-S2x3' in a formula
+_GONE = re.compile(r"-([\w-]+?)(?:x(\d+))?$")  # '-S2x3' or '-site-0x3' in a formula
 _LESS = re.compile(r"(\w+)@\w+?(?:x(\d+))?$")  # 'S@S2x4'
 _SAME = 0.4  # spacings: nearer, two are one
 

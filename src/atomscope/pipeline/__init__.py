@@ -13,6 +13,7 @@ from atomscope.io.frames import cut
 from atomscope.memory import need
 from atomscope.models.store import Model, load
 from atomscope.pipeline.blank import blank_frames, blankness, with_data
+from atomscope.pipeline.calibration import size_doubt
 from atomscope.pipeline.card import judge, models_used, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
 from atomscope.pipeline.clock import Clock
@@ -20,15 +21,24 @@ from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, in_angstrom
 from atomscope.pipeline.known import known, warned
-from atomscope.pipeline.material import Known, known_material, measured
+from atomscope.pipeline.material import (
+    Known,
+    Levels,
+    Measured,
+    absent,
+    known_material,
+    levels_of,
+    measured,
+)
 from atomscope.pipeline.movie import followed
 from atomscope.pipeline.naming import named, reconciled
 from atomscope.pipeline.periodic import on_sites, with_vacancies
 from atomscope.pipeline.result import Result
 from atomscope.pipeline.statistics import measured_structures
+from atomscope.pipeline.taught import strange_to
 from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
 from atomscope.recipe import Recipe
-from atomscope.types import Image
+from atomscope.types import Image, check_pixel_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +89,8 @@ def analyze(
         rules: Rule book or YAML file that names defects, in place of the recipe's; the host is
             recognised where neither says.
         material: What the image shows, such as 'graphene' or '1H-MoS2': names the columns where
-            no elements are given, and measures a pixel size that is not known.
+            no elements are given, and measures a pixel size that is not known; does neither,
+            with a warning, where the lattice seen is another one.
         jobs: Frames of a movie that are worked on at the same time.
         progress: Called with (frames done, frames in all).
         complete: Called with the table of atoms as soon as nothing changes it any more.
@@ -108,12 +119,16 @@ def analyze(
     with clock.stage("lattice"):
         atoms, lattices = _lattices(atoms, image, plan)
         atoms, lattices, evidence = reconciled(image, atoms, weak, lattices, plan, view)
-    image, plan, hosts, remarks = _of_material(image, plan, axes, lattices)
+    named_as = _of_material(image, axes, atoms, lattices)
+    image, plan = _with_material(image, plan, named_as)
     atoms = in_angstrom(conform(atoms), image.pixel_size)
+    hosts = named_as.axis.elements if named_as.axis else ()
     chemistry = _chemistry(image, atoms, lattices, plan, detector, view, hosts, clock)
+    remarks = (*named_as.lines, *absent(named_as, chemistry.atoms))
     defects = chemistry.defects
     with clock.stage("classify", ran=bool(chain.steps)):
-        links = chained(chemistry.atoms, defects, chain, material)
+        strange = strange_to(chain, chemistry.atoms, lattices, image.pixel_size)
+        links = chained(chemistry.atoms, defects, chain, material, strange)
     with clock.stage("track"):
         movie = followed(image, links.atoms, defects, lattices, plan)
     with clock.stage("know"):
@@ -125,14 +140,15 @@ def analyze(
     chosen = searchable(movie.atoms, lattices, plan)
     with clock.stage("discover", ran=bool(chosen)):
         new = discovered(image, movie.atoms, defects, chosen)
-    quality, judged = judge(image, atoms, view)
+    doubts = () if material else _size_doubt(image, plan, lattices, chemistry)
+    quality, judged = judge(image, atoms, view, doubts)
     lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
     lines += blankness(blank)
     lines += [*chemistry.warnings, *links.warnings, *movie.warnings, *new.warnings]
     asked = {"select": select, "pixel_size_given": pixel_size, "material": material}
     card = run_card(source, image, plan, detector, view, asked | {"blank_frames": blank}) | {
         "zoo": chemistry.zoo,
-        "species": chemistry.species,
+        "species": _composed(chemistry.species, atoms),
         "defects": chemistry.named | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
@@ -162,6 +178,7 @@ def analyze(
 def _opened(source: Any, select: int | str | None, pixel_size: float | None) -> Image:
     from atomscope.io import read
 
+    check_pixel_size(pixel_size, "pixel_size")
     if not isinstance(source, Image):
         return read(source, select=select, pixel_size=pixel_size)
     return source if pixel_size is None else source.with_pixel_size(pixel_size)
@@ -189,15 +206,41 @@ def _lattices(atoms: pd.DataFrame, image: Image, plan: Recipe) -> tuple[pd.DataF
 
 
 def _of_material(
-    image: Image, plan: Recipe, axes: tuple[Known, ...], lattices: Lattices
-) -> tuple[Image, Recipe, tuple[str, ...], tuple[str, ...]]:
-    """Image and plan with what a known material tells, its columns, and lines for the user."""
+    image: Image, axes: tuple[Known, ...], atoms: pd.DataFrame, lattices: Lattices
+) -> Measured:
+    """Compare the image with a known material, where one is named."""
     if not axes:
-        return image, plan, (), ()
-    crystal, size, remarks = measured(axes, lattices, image.pixel_size, image.name)
-    if not (plan.identify and plan.identify.elements):
-        plan = plan.with_elements(crystal.elements + crystal.single)
-    return image.with_pixel_size(size), plan, crystal.elements, remarks
+        return Measured(None, image.pixel_size)
+    return measured(axes, lattices, _levels(image, atoms, lattices), image.pixel_size, image.name)
+
+
+def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, Recipe]:
+    """Image and plan with what a known material tells: the pixel size and the columns."""
+    if found.axis and not (plan.identify and plan.identify.elements):
+        plan = plan.with_elements(found.axis.elements + found.axis.single)
+    return image.with_pixel_size(found.size), plan
+
+
+def _composed(facts: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]:
+    """Facts about species with the composition of the table as it is in the end."""
+    from atomscope.species import composition
+
+    before = facts.get("composition", {})
+    return facts | composition(atoms, {name: row["intensity"] for name, row in before.items()})
+
+
+def _levels(image: Image, atoms: pd.DataFrame, lattices: Lattices) -> Levels:
+    """Brightness of the sublattices, where it rises with the atomic number."""
+    return levels_of(atoms, lattices) if image.modality in _Z_CONTRAST else {}
+
+
+def _size_doubt(
+    image: Image, plan: Recipe, lattices: Lattices, chemistry: _Chemistry
+) -> tuple[str, ...]:
+    """Say so where the host's lattice asks for another pixel size."""
+    atoms, rules = chemistry.atoms, plan.naming.rules if plan.naming else None
+    host = rules or str(chemistry.named.get("host", ""))
+    return size_doubt(atoms, lattices, _levels(image, atoms, lattices), host, image.pixel_size)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,8 +98,14 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{p: version(p) for p in packages}}
 
 
-def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[str]]:
-    """Return the quality numbers, and a line for each doubt about the result as a whole."""
+def judge(
+    image: Image, atoms: pd.DataFrame, view: View, size_doubts: Sequence[str] = ()
+) -> tuple[Quality, list[str]]:
+    """Return the quality numbers, and a line for each doubt about the result as a whole.
+
+    `size_doubts` are those about the pixel size, where the host is known; what no crystal at all
+    can have is said without them.
+    """
     from atomscope.quality import quality
 
     numbers = quality(atoms, image.frame_shape, image.n_frames, image.pixel_size)
@@ -121,7 +127,7 @@ def judge(image: Image, atoms: pd.DataFrame, view: View) -> tuple[Quality, list[
             "and may pass for atoms: give --pixel-size, or analyse the original."
         )
     if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
-        lines += _unit_hint(numbers.spacing_angstrom, image.pixel_size)
+        lines += size_doubts or _unit_hint(numbers.spacing_angstrom, image.pixel_size)
     return numbers, lines
 
 

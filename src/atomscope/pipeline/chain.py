@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +79,11 @@ def chain_of(recipe: Recipe) -> Chain:
 
 
 def chained(
-    atoms: pd.DataFrame, defects: pd.DataFrame, chain: Chain, host: str | None = None
+    atoms: pd.DataFrame,
+    defects: pd.DataFrame,
+    chain: Chain,
+    host: str | None = None,
+    strange: Collection[str] = (),
 ) -> Chained:
     """Ask the steps of a chain one after the other.
 
@@ -88,16 +92,20 @@ def chained(
         defects: Named, of all frames.
         chain: From `chain_of`.
         host: Material that the image shows, where it is known.
+        strange: Steps that were taught by other lattices than the one shown; they say nothing.
     """
     if not chain.steps:
         return Chained(atoms, empty(STEPS), {})
-    answers, warnings = list[Answer](), list[str]()
+    answers, warnings = list[Answer](), _strange_line(chain, strange)
     plain: Embedded | None = None  # the same for all classifiers of the package
     for step in chain.steps:
         weight = opened(answers, step.among, len(atoms))
         if isinstance(step, SortStage):
             given, labels, line = _sorted(step, atoms, defects, weight)
             warnings += line
+        elif step.name in strange:
+            labels = chain.classifiers[step.name].labels
+            given = np.full((len(atoms), len(labels) + 1), np.nan)
         else:
             classifier = chain.classifiers[step.name]
             if isinstance(classifier, Shipped):
@@ -109,6 +117,18 @@ def chained(
     atoms = _ended(atoms, answers)
     steps = _table(atoms, answers)
     return Chained(atoms, steps, _facts(atoms, steps, chain), tuple(warnings), tuple(answers))
+
+
+def _strange_line(chain: Chain, strange: Collection[str]) -> list[str]:
+    """Say which steps know nothing of the lattice shown."""
+    steps = [step.name for step in chain.steps if step.name in strange]
+    if not steps:
+        return []
+    materials = {name: None for step in steps for name in chain.classifiers[step].card.materials}
+    return [
+        f"Steps {', '.join(steps)} say nothing: the lattice seen is none of those that they were "
+        f"taught ({', '.join(materials)}); take another recipe, or teach one with atomscope teach."
+    ]
 
 
 def _sorted(

@@ -99,7 +99,10 @@ class Result:
         from atomscope.io.write import write_json
 
         out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{out}: {error.strerror}; expected a folder to write to.") from error
         begin(out, self.atoms)
         self._write_tables(out, parquet=parquet)
         self._write_pictures(out)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from atomscope.columns import positions
 from atomscope.errors import UsageError
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from atomscope.rules.book import Book
 
 MOST_ATOMS = 20_000  # of a frame whose bonds are drawn: beyond, lines would cover the image
+_PAST = 0.85  # of a bond's length; a corner of a square is 0.71 of the diagonal from its ends
+_BESIDE = 8  # atoms nearest to the middle of a bond, its ends among them
+_ALIKE = 1.05  # ratio of lengths up to which bonds that cross are equals
+_TOUCH = 1e-6  # of the length: bonds that share an atom do not cross
 _COMMON = 0.3  # share of all rings from which on the commonest size is that of a host
 _MARGIN = 0.55  # spacings between the outermost atom of a defect and its circle
 _WIDEST = 8.0  # spacings: the circle of a boundary marks its middle
@@ -68,7 +73,50 @@ def network(
     if graph is None:
         return Network()
     whole, sheet = graph
-    return Network(rows[whole.bonds], _odd_rings(sheet, rows))
+    bonds = rows[whole.bonds]
+    if not host or not (atoms["species"] != "").any():
+        bonds = _direct(bonds, xy)
+    return Network(_uncrossed(bonds, xy), _odd_rings(sheet, rows))
+
+
+def _direct(bonds: NDArray[np.int64], xy: FloatArray) -> NDArray[np.int64]:
+    """Leave out bonds beside which an atom lies much nearer to both ends: they go past it."""
+    if len(bonds) == 0:
+        return bonds
+    ends = xy[bonds]
+    length = np.linalg.norm(ends[:, 0] - ends[:, 1], axis=1)
+    beside = cKDTree(xy).query(ends.mean(axis=1), k=min(_BESIDE, len(xy)))[1]
+    away = np.linalg.norm(xy[beside][:, :, None] - ends[:, None], axis=-1)
+    own = (beside[:, :, None] == bonds[:, None]).any(axis=-1)
+    farther = np.where(own, np.inf, away.max(axis=-1)).min(axis=1)
+    return np.asarray(bonds[farther >= _PAST * length])
+
+
+def _uncrossed(bonds: NDArray[np.int64], xy: FloatArray) -> NDArray[np.int64]:
+    """Leave out the longer of two bonds that cross, both if they are alike.
+
+    Seen from above no two bonds cross; the diagonals of a square cell are none.
+    """
+    if len(bonds) < 2:
+        return bonds
+    start, along = xy[bonds[:, 0]], xy[bonds[:, 1]] - xy[bonds[:, 0]]
+    length = np.linalg.norm(along, axis=1)
+    tree = cKDTree(start + 0.5 * along)
+    i, j = tree.query_pairs(float(length.max()), output_type="ndarray").T
+    apart = start[j] - start[i]
+    turn = _cross(along[i], along[j])
+    with np.errstate(divide="ignore", invalid="ignore"):  # bonds that are parallel
+        at = np.stack([_cross(apart, along[j]) / turn, _cross(apart, along[i]) / turn])
+    crossing = ((at > _TOUCH) & (at < 1 - _TOUCH)).all(axis=0)
+    i, j = i[crossing], j[crossing]
+    gone = np.zeros(len(bonds), dtype=bool)
+    gone[i[length[i] > length[j] / _ALIKE]] = True
+    gone[j[length[j] > length[i] / _ALIKE]] = True
+    return np.asarray(bonds[~gone])
+
+
+def _cross(a: FloatArray, b: FloatArray) -> FloatArray:
+    return np.asarray(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
 
 
 def circles(defects: pd.DataFrame, atoms: pd.DataFrame) -> FloatArray:

@@ -13,7 +13,16 @@ from atomscope.io.write import write_whole
 from atomscope.plot.colours import KNOWN_COLOUR, UNNAMED_COLOUR, classify_colours, ring_colour
 from atomscope.plot.network import Network, circles, place_names
 from atomscope.plot.pixels import grey, pixels_of, scale_bar, shrink, shrink_factor
-from atomscope.plot.words import DPI, INK, draw_legend, draw_scale_bar, draw_title, drawable, text
+from atomscope.plot.words import (
+    DPI,
+    INK,
+    Legend,
+    draw_legend,
+    draw_scale_bar,
+    draw_title,
+    drawable,
+    text,
+)
 from atomscope.spacing import SAMPLE, median_spacing
 from atomscope.types import FloatArray
 
@@ -21,7 +30,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _COMFORTABLE_SIDE = 1200  # small frames are enlarged to this many pixels
+_WIDEST, _LEAST_RING = 13.0, 2.5  # radius of rings in pixels of the picture; smaller are dots
+_GAP = 0.35  # of the radius, between a ring and the bonds that end at it
 _LEAST_SPACING = 8.0  # pixels of the picture between atoms, below which bonds would cover it
+_ROOM = 18.0  # half lines of text: least width and height of a picture, for its words
 _FEW = 5  # defects that no rule names: of more, as in a disordered film, the legend has the count
 
 
@@ -40,11 +52,11 @@ def overlay(
 
     Rings stand around the atoms and shrink with their spacing; where they would cover the image
     they become dots, and where even dots would, a fair share of them is drawn and the legend
-    says so. The picture is the frame and nothing around it, but for very narrow frames, which get
-    a dark margin to hold the words. Bonds are left out where they would cover the image; names
-    of defects stand beside their circles as far as there is room. More than a handful of defects
-    that no rule names get thin circles without words, and the legend tells how many they are. The
-    same input gives the same bytes.
+    says so. The picture is the frame and nothing around it, but for frames that are too narrow
+    for the words, which get a dark margin as wide as these need. Bonds end at the rings and are
+    left out where they would cover the image; names of defects stand beside their circles as far
+    as there is room. More than a handful of defects that no rule names get thin circles without
+    words, and the legend tells how many they are. The same input gives the same bytes.
 
     Args:
         frame: Values, shape (y, x); what is not finite is drawn black.
@@ -69,24 +81,26 @@ def overlay(
     zoom = min(max_side, max(_COMFORTABLE_SIDE, height, width)) / max(height, width)
     size = (max(round(width * zoom), 1), max(round(height * zoom), 1))
     unit = min(0.011 * max(size), max(min(size) / 46, 9))  # half a line of text, in pixels
-    canvas = (max(size[0], int(46 * unit)), max(size[1], int(20 * unit)))
+    nameless = 0 if defects is None else int(_crowd(defects).sum())
+    legend = Legend.of(classify_colours(atoms), nameless)
+    bar = scale_bar(min(max(width, height), 3 * width), pixel_size)  # of a strip, less narrow
+    canvas, corner = _layout(size, legend, bar[0] * zoom, unit)
     figure = Figure(figsize=(canvas[0] / DPI, canvas[1] / DPI), dpi=DPI, facecolor=INK)
     FigureCanvasAgg(figure)
-    share = (size[0] / canvas[0], size[1] / canvas[1])
-    axes = figure.add_axes((0, 1 - share[1], *share))
+    part = (size[0] / canvas[0], size[1] / canvas[1])
+    axes = figure.add_axes((0, 1 - part[1], *part))
     axes.set_axis_off()
     axes.set_zorder(1)  # above the picture
     _draw_image(figure, frame, size, max_side)
     if net is not None:
         _draw_network(axes, atoms, net, zoom, unit)
-    drawn = _draw_atoms(axes, atoms, zoom)
+    share = _draw_atoms(axes, atoms, zoom)
     if defects is not None and len(defects):
         _draw_defects(axes, defects, atoms, zoom, unit)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
-    draw_scale_bar(figure, scale_bar(width, pixel_size), zoom, unit)
-    nameless = 0 if defects is None else int(_crowd(defects).sum())
-    draw_legend(figure, classify_colours(atoms), len(atoms), drawn, unit, nameless)
+    draw_scale_bar(figure, bar, zoom, unit)
+    draw_legend(figure, legend, share, unit, corner)
     if title:
         draw_title(figure, title, canvas, unit)
     # Without these entries the bytes depend on the picture alone.
@@ -94,6 +108,19 @@ def overlay(
     # Noise is not made smaller by a search for repeats.
     options["pil_kwargs"] = {"compress_level": 1}
     return write_whole(path, lambda draft: figure.savefig(draft, format="png", dpi=DPI, **options))
+
+
+def _layout(
+    size: tuple[int, int], legend: Legend, bar: float, unit: float
+) -> tuple[tuple[int, int], str]:
+    """Size of the picture, the frame's or what words need, and the corner of the legend.
+
+    Beside the scale bar, or in the upper corner where there is no room for both in one line.
+    """
+    width, height = (int(max(_ROOM, need) * unit) for need in legend.size)
+    canvas = (max(size[0], width), max(size[1], height))
+    beside = bar + (4 + legend.size[0]) * unit < canvas[0]
+    return canvas, "lower right" if beside else "upper right"
 
 
 def _draw_image(figure: Any, frame: FloatArray, size: tuple[int, int], max_side: int) -> None:
@@ -108,13 +135,16 @@ def _draw_image(figure: Any, frame: FloatArray, size: tuple[int, int], max_side:
     figure.add_artist(pixels_of(shown, round(figure.bbox.height) - size[1]))
 
 
-def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
-    """Draw rings or dots and return how many."""
+def _radius(spacing: float) -> float:
+    """Radius of rings, or of dots where it is small, in pixels of the picture."""
+    radius = min(0.32 * spacing, _WIDEST)
+    return radius if radius >= _LEAST_RING else max(0.28 * spacing, 0.9)
+
+
+def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> float:
+    """Draw rings or dots and return for which share of the atoms."""
     spacing = (median_spacing(positions(atoms), SAMPLE) or 40 / zoom) * zoom
-    radius = min(0.32 * spacing, 13.0)
-    is_ring = radius >= 2.5
-    if not is_ring:
-        radius = max(0.28 * spacing, 0.9)
+    radius = _radius(spacing)
     share = min(1.0, (spacing / 4) ** 2)  # dots nearer than 4 px would cover the image
     keep = np.random.default_rng(0).random(len(atoms)) < share
     classes = classify_colours(atoms)
@@ -122,12 +152,14 @@ def _draw_atoms(axes: Any, atoms: pd.DataFrame, zoom: float) -> int:
     colours = np.array(classes.colours)[classes.index[keep]]
     area = (2 * radius * 72 / DPI) ** 2
     line = float(np.clip(0.16 * radius, 0.6, 1.6))
-    if is_ring:  # a dark ring under the bright one, so that it shows on bright columns too
+    if (
+        radius >= _LEAST_RING
+    ):  # a dark ring under the bright one, so that it shows on bright columns too
         axes.scatter(x, y, s=area, facecolors="none", edgecolors="#00000090", linewidths=2.4 * line)
         axes.scatter(x, y, s=area, facecolors="none", edgecolors=colours, linewidths=line)
     else:
         axes.scatter(x, y, s=area, c=colours, linewidths=0)
-    return int(keep.sum())
+    return float(keep.mean()) if keep.any() else 1.0
 
 
 def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, unit: float) -> None:
@@ -145,8 +177,11 @@ def _draw_network(axes: Any, atoms: pd.DataFrame, net: Network, zoom: float, uni
     axes.add_collection(PolyCollection(outlines, facecolors=fill, alpha=0.3, linewidths=0))
     line = float(np.clip(0.035 * spacing, 0.5, 1.4))
     ends = xy[net.bonds]
-    # Short of the rings around the atoms, so that the columns stay visible.
-    between = 0.5 * (ends[:, :1] + ends[:, 1:]) + (ends - ends.mean(axis=1, keepdims=True)) * 0.4
+    # From ring to ring, so that the columns stay visible.
+    away = ends - ends.mean(axis=1, keepdims=True)
+    half = np.linalg.norm(away, axis=-1, keepdims=True)
+    inset = np.minimum((1 + _GAP) * _radius(spacing) / zoom, 0.6 * half)
+    between = ends - away * inset / np.maximum(half, 1e-9)
     # One outline of many strokes: a collection would handle each bond by itself.
     strokes = np.tile([Outline.MOVETO, Outline.LINETO], len(between))
     if len(between):

@@ -168,9 +168,16 @@ class Recipe(BaseModel):
         return self._with(IdentifyStage(elements=texts))
 
     def with_detect(self, **changes: object) -> Recipe:
-        """Return the recipe with parameters of the detection changed; None changes nothing."""
+        """Return the recipe with parameters of the detection changed; None changes nothing.
+
+        Raises:
+            UsageError: One of them is unknown or cannot be so.
+        """
         given = {k: v for k, v in changes.items() if v is not None}
-        detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
+        try:
+            detect = DetectStage.model_validate({**self.detect.model_dump(), **given})
+        except ValidationError as error:
+            raise UsageError(f"{fault(error)}.") from error
         return self._with(detect)
 
 

@@ -40,7 +40,8 @@ def refine(
     the flag 'unrefined' and no errors.
 
     Args:
-        frame: Image, shape (y, x); pixels that are not finite are left out.
+        frame: Image, shape (y, x), of integers or floats; pixels that are not finite are left
+            out.
         atoms: Detected columns of this frame, with `x_px` and `y_px`.
         options: See `RefineOptions`.
         mask: True where a pixel may be used, shape (y, x); None for all.
@@ -51,8 +52,8 @@ def refine(
         intensity_err, width, background and flags filled.
 
     Raises:
-        UsageError: The frame is not two-dimensional, the mask has another shape, or the
-            table has no positions.
+        UsageError: The frame is not two-dimensional or not of real numbers, the mask has another
+            shape, or the table has no positions.
     """
     image, usable = checked(frame, atoms, mask)
     table = conform(atoms)
@@ -87,6 +88,8 @@ def checked(
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Return the frame and its usable pixels; raises as `refine` does."""
     image = np.asarray(frame)
+    if image.dtype.kind not in "buif":
+        raise UsageError(f"the frame has values of type {image.dtype}; expected real numbers.")
     if image.ndim != 2:
         raise UsageError(f"the frame has shape {image.shape}; expected (y, x): give one frame.")
     need_positions(atoms)
@@ -94,6 +97,9 @@ def checked(
         raise UsageError(
             f"the mask has shape {np.shape(mask)}; expected that of the frame, {image.shape}."
         )
+    # float32 holds 16-bit counts exactly; floats of 4 bytes and more stay as they are
+    wide = image.dtype.itemsize > (4 if image.dtype.kind == "f" else 2)
+    image = image.astype(np.float64 if wide else np.float32, copy=False)
     usable = np.isfinite(image)
     if mask is not None:
         usable &= np.asarray(mask, dtype=bool)

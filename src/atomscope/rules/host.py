@@ -40,7 +40,7 @@ def choose_book(host: str | None, table: pd.DataFrame) -> Book | None:
     for name in names():
         book = load(name)
         if not book.columns:
-            continue  # for want of a better one: see `letters`
+            continue  # for want of a better one: see `sites_of`
         words = words_of(table, book)
         known = words[words != ""]
         if len(known) < max(1, 0.5 * len(words)) or not book.known(set(known)):
@@ -76,8 +76,11 @@ def words_of(table: pd.DataFrame, book: Book) -> Words:
     return np.where(species != "", species, words).astype(object)
 
 
-def letters(lattice: Lattice | None, count: int) -> Words | None:
-    """Name atoms A, B, ... by their sublattice, the brightest first; None where few are of one.
+def sites_of(lattice: Lattice | None, count: int) -> Words | None:
+    """Name atoms site-0, site-1, ... by their sublattice; None where few are of one.
+
+    The numbers are those of the table's column `sublattice`, the brightest first; letters would
+    read as elements (V_B: no boron).
 
     Args:
         lattice: Of the frame.
@@ -85,9 +88,8 @@ def letters(lattice: Lattice | None, count: int) -> Words | None:
     """
     if lattice is None or lattice.member.mean() < _LATTICE:
         return None
-    names_of = np.array([*(chr(ord("A") + i) for i in range(min(len(lattice.basis), 26))), ""])
-    site = np.where(lattice.sublattice < len(names_of) - 1, lattice.sublattice, -1)
-    words = names_of[site].astype(object)
+    names_of = np.array([*(f"site-{i}" for i in range(len(lattice.basis))), ""], dtype=object)
+    words = names_of[lattice.sublattice]
     return words if len(words) == count else None
 
 

@@ -111,7 +111,9 @@ def _formula(counts: Counter[str]) -> str:
 
 
 def _short(counts: Counter[str]) -> str:
-    """S2 for any number of columns of one kind; BN3 where there are several kinds."""
+    """S2 for any number of columns of one kind; BN3 where there are several, site-0+site-1."""
     if len(counts) == 1:
         return next(iter(counts))
+    if any("-" in word for word in counts):
+        return "+".join(sorted(counts.elements()))
     return "".join(f"{w}{n if n > 1 else ''}" for w, n in sorted(counts.items()))

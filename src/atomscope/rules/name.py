@@ -19,7 +19,7 @@ from atomscope.rules.book import Book, load
 from atomscope.rules.canonical import canonical_label
 from atomscope.rules.extent import Atoms, extent
 from atomscope.rules.findings import Bools, Finding, Group, Words
-from atomscope.rules.host import choose_book, letters, named_p, strengths, words_of
+from atomscope.rules.host import choose_book, named_p, sites_of, strengths, words_of
 from atomscope.rules.match import joinable, name_of
 from atomscope.rules.network import bonded, find_groups
 from atomscope.rules.pairing import around_pairs, find_pairing
@@ -87,7 +87,7 @@ def name_defects(
             if lattices is not None
             else _fitted(part, book, species[here.index.to_numpy()])
         )
-        words = species[here.index.to_numpy()] if book.columns else letters(lattice, len(part))
+        words = species[here.index.to_numpy()] if book.columns else sites_of(lattice, len(part))
         if words is None:
             tables.append(part)
             continue

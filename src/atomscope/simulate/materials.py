@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib import resources
@@ -63,7 +63,7 @@ def material(name: str) -> Material:
     Raises:
         UsageError: There is no such material; the nearest names are given.
     """
-    known = {n.lower(): n for n in names()}
+    name, known = str(name), {n.lower(): n for n in names()}
     if name.lower() not in known:
         near = [n for n in known.values() if len(name) > 1 and name.lower() in n.lower()]
         near += difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
@@ -71,6 +71,12 @@ def material(name: str) -> Material:
         raise UsageError(f"unknown material {name!r}: nearest are {', '.join(near)}.")
     found = _known(known[name.lower()])
     return Material(found.name, found.atoms.copy(), found.kind, found.zones, found.source)
+
+
+def made_of(elements: Collection[str]) -> tuple[str, ...]:
+    """Return the names of the materials that hold all of some elements."""
+    entries = _data()["materials"].items()
+    return tuple(name for name, one in entries if set(elements) <= set(one["elements"]))
 
 
 def structure(path_or_name: str | Path) -> Atoms:

@@ -1,5 +1,12 @@
 """Species of atoms: classes of brightness, and their names where elements are given."""
 
-from atomscope.species.identify import Lattices, Study, fit_lattices, identify, study
+from atomscope.species.identify import (
+    Lattices,
+    Study,
+    composition,
+    fit_lattices,
+    identify,
+    study,
+)
 
-__all__ = ["Lattices", "Study", "fit_lattices", "identify", "study"]
+__all__ = ["Lattices", "Study", "composition", "fit_lattices", "identify", "study"]

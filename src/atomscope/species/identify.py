@@ -106,7 +106,9 @@ def study(
     of_host = [k for k, formula in enumerate(formulas) if formula.text in hosts]
     naming = name_classes(levels.data, levels.free, formulas, of_host)
     table = _named(table, levels, naming, formulas)
-    facts |= _composition(table, levels, naming, formulas)
+    level = {f.text: float(m * levels.unit) for f, m in zip(formulas, naming.mean, strict=True)}
+    facts |= {"exponent": naming.exponent, "namings": list(naming.rivals)}
+    facts |= composition(table, level)
     return Study(table, facts, doubt_lines(levels, naming, formulas))
 
 
@@ -173,22 +175,22 @@ def _named(
     return table.assign(species=species, species_p=probability)
 
 
-def _composition(
-    table: pd.DataFrame, levels: Levels, naming: Naming, formulas: Sequence[Formula]
-) -> dict[str, Any]:
-    species, p = table["species"], table["species_p"]
+def composition(atoms: pd.DataFrame, level: Mapping[str, float]) -> dict[str, Any]:
+    """Return the composition of a table for the run card, and how many atoms have no species.
+
+    Args:
+        atoms: With species, species_p and intensity.
+        level: Brightness of the species that were asked for, which come first, in this order;
+            of others it is the median of their atoms.
+    """
+    species, p = atoms["species"].astype(str), atoms["species_p"]
+    others = sorted(set(species) - {"", *level})
     rows = {
-        f.text: {
-            "atoms": int((species == f.text).sum()),
-            "mean_p": float(p[species == f.text].mean()),
-            "intensity": float(mean * levels.unit),
+        name: {
+            "atoms": int((species == name).sum()),
+            "mean_p": float(p[species == name].mean()),
+            "intensity": float(level.get(name, atoms["intensity"][species == name].median())),
         }
-        for f, mean in zip(formulas, naming.mean, strict=True)
+        for name in (*level, *others)
     }
-    unknown = int((species == "").sum())
-    return {
-        "exponent": naming.exponent,
-        "namings": list(naming.rivals),
-        "composition": rows,
-        "unknown": unknown,
-    }
+    return {"composition": rows, "unknown": int((species == "").sum())} if rows else {}
