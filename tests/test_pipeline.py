@@ -279,6 +279,26 @@ def test_a_wrong_unit_is_noticed_and_said(factor):
     assert sum("no crystal has" in line for line in warnings) == 1
 
 
+@pytest.mark.parametrize("factor", [0.1, 1.0, 10.0])
+def test_a_wrong_unit_is_said_of_isolated_atoms(factor, rng):
+    frame = render(rng.uniform(20, 300, (30, 2)), np.ones(30), 3.0, (320, 320))  # 0.6 Å wide
+    result = atomscope.analyze(rng.poisson(60 * frame + 20), pixel_size=0.2 * factor)
+    assert len(result.atoms) > 20
+    said = any("0.2 Å per px is likely" in line for line in result.warnings)
+    assert said == (factor != 1.0)
+
+
+def test_advice_where_nothing_is_found_depends_on_what_was_given(rng):
+    noise = {n: rng.poisson(50, (n, n)) for n in (40, 160)}
+    unsized, sized, small = (
+        next(x for x in atomscope.analyze(noise[n], pixel_size=size).warnings if "No atoms" in x)
+        for n, size in ((160, None), (160, 0.1), (40, 0.1))
+    )
+    assert unsized.endswith("try --contrast dark or give --pixel-size.")
+    assert sized.endswith("try --contrast dark.")
+    assert "larger part" in small
+
+
 def test_no_atoms_is_said(rng):
     result = atomscope.analyze(np.zeros((80, 80)))
     assert len(result.atoms) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atomscope import recipe as recipes
@@ -11,32 +10,24 @@ from atomscope.detect import look
 from atomscope.detect.view import View
 from atomscope.io.frames import cut
 from atomscope.memory import need
-from atomscope.models.store import Model, load
+from atomscope.models.store import load
 from atomscope.pipeline.blank import blank_frames, blankness, with_data
-from atomscope.pipeline.calibration import size_doubt
 from atomscope.pipeline.card import judge, models_used, run_card, versions
 from atomscope.pipeline.chain import chain_of, chained
+from atomscope.pipeline.chemistry import brightness_of, chemistry_of, composed, doubt_of_size
 from atomscope.pipeline.clock import Clock
 from atomscope.pipeline.discovered import discovered, searchable
 from atomscope.pipeline.faint import faintness
 from atomscope.pipeline.frames import Progress, all_frames, in_angstrom
 from atomscope.pipeline.known import known, warned
-from atomscope.pipeline.material import (
-    Known,
-    Levels,
-    Measured,
-    absent,
-    known_material,
-    levels_of,
-    measured,
-)
+from atomscope.pipeline.material import Known, Measured, absent, known_material, measured
 from atomscope.pipeline.movie import followed
-from atomscope.pipeline.naming import named, reconciled
-from atomscope.pipeline.periodic import on_sites, with_vacancies
+from atomscope.pipeline.naming import reconciled
+from atomscope.pipeline.periodic import on_sites
 from atomscope.pipeline.result import Result
 from atomscope.pipeline.statistics import measured_structures
 from atomscope.pipeline.taught import strange_to
-from atomscope.pipeline.zoo import detector_for, labelled, species_of, told
+from atomscope.pipeline.zoo import detector_for
 from atomscope.recipe import Recipe
 from atomscope.types import Image, check_pixel_size
 
@@ -53,8 +44,6 @@ __all__ = ["Progress", "Result", "analyze", "versions"]
 # Of memory per pixel that an analysis takes beside what it takes of any frame (0.4 GB): measured
 # at 2048 and 4096 px with a column per 100 px, 13 bytes as float32 and 14 as float64.
 _BYTES = 16
-# Contrast that rises with the atomic number, or may.
-_Z_CONTRAST = ("unknown", "haadf", "adf")
 
 
 def analyze(
@@ -123,7 +112,7 @@ def analyze(
     image, plan = _with_material(image, plan, named_as)
     atoms = in_angstrom(conform(atoms), image.pixel_size)
     hosts = named_as.axis.elements if named_as.axis else ()
-    chemistry = _chemistry(image, atoms, lattices, plan, detector, view, hosts, clock)
+    chemistry = chemistry_of(image, atoms, lattices, plan, detector, view, hosts, clock)
     remarks = (*named_as.lines, *absent(named_as, chemistry.atoms))
     defects = chemistry.defects
     with clock.stage("classify", ran=bool(chain.steps)):
@@ -140,7 +129,7 @@ def analyze(
     chosen = searchable(movie.atoms, lattices, plan)
     with clock.stage("discover", ran=bool(chosen)):
         new = discovered(image, movie.atoms, defects, chosen)
-    doubts = () if material else _size_doubt(image, plan, lattices, chemistry)
+    doubts = () if material else doubt_of_size(image, plan, lattices, chemistry)
     quality, judged = judge(image, atoms, view, doubts)
     lines = [*image.warnings, *remarks, *judged, *warned(verdict), *faintness(image, view)]
     lines += blankness(blank)
@@ -148,7 +137,7 @@ def analyze(
     asked = {"select": select, "pixel_size_given": pixel_size, "material": material}
     card = run_card(source, image, plan, detector, view, asked | {"blank_frames": blank}) | {
         "zoo": chemistry.zoo,
-        "species": _composed(chemistry.species, atoms),
+        "species": composed(chemistry.species, atoms),
         "defects": chemistry.named | evidence,
         "events": movie.facts,
         **({"structures": links.facts} if chain.steps else {}),
@@ -211,7 +200,9 @@ def _of_material(
     """Compare the image with a known material, where one is named."""
     if not axes:
         return Measured(None, image.pixel_size)
-    return measured(axes, lattices, _levels(image, atoms, lattices), image.pixel_size, image.name)
+    return measured(
+        axes, lattices, brightness_of(image, atoms, lattices), image.pixel_size, image.name
+    )
 
 
 def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, Recipe]:
@@ -219,85 +210,3 @@ def _with_material(image: Image, plan: Recipe, found: Measured) -> tuple[Image, 
     if found.axis and not (plan.identify and plan.identify.elements):
         plan = plan.with_elements(found.axis.elements + found.axis.single)
     return image.with_pixel_size(found.size), plan
-
-
-def _composed(facts: dict[str, Any], atoms: pd.DataFrame) -> dict[str, Any]:
-    """Facts about species with the composition of the table as it is in the end."""
-    from atomscope.species import composition
-
-    before = facts.get("composition", {})
-    return facts | composition(atoms, {name: row["intensity"] for name, row in before.items()})
-
-
-def _levels(image: Image, atoms: pd.DataFrame, lattices: Lattices) -> Levels:
-    """Brightness of the sublattices, where it rises with the atomic number."""
-    return levels_of(atoms, lattices) if image.modality in _Z_CONTRAST else {}
-
-
-def _size_doubt(
-    image: Image, plan: Recipe, lattices: Lattices, chemistry: _Chemistry
-) -> tuple[str, ...]:
-    """Say so where the host's lattice asks for another pixel size."""
-    atoms, rules = chemistry.atoms, plan.naming.rules if plan.naming else None
-    host = rules or str(chemistry.named.get("host", ""))
-    return size_doubt(atoms, lattices, _levels(image, atoms, lattices), host, image.pixel_size)
-
-
-@dataclass(frozen=True)
-class _Chemistry:
-    """Atoms with labels, species and defects; what the run card says of these; warnings."""
-
-    atoms: pd.DataFrame
-    defects: pd.DataFrame
-    zoo: dict[str, Any]
-    species: dict[str, Any]
-    named: dict[str, Any]
-    warnings: tuple[str, ...]
-
-
-def _chemistry(
-    image: Image,
-    atoms: pd.DataFrame,
-    lattices: Lattices,
-    plan: Recipe,
-    detector: Model,
-    view: View,
-    hosts: tuple[str, ...],
-    clock: Clock,
-) -> _Chemistry:
-    """Say what each atom is, and what deviates from the host."""
-    atoms, defects, classes, zoo = labelled(image, atoms, lattices, plan, detector, view)
-    with clock.stage("identify", ran=plan.identify is not None):
-        hosts = hosts or species_of(classes, atoms)
-        atoms, species, doubts = _identified(atoms, lattices, image, plan, hosts)
-        atoms = told(classes, atoms)
-    if plan.detect.periodic:
-        defects = with_vacancies(defects, image, atoms, lattices)
-    with clock.stage("name"):
-        atoms, defects, facts, lines = named(image, atoms, defects, lattices, plan)
-    return _Chemistry(atoms, defects, zoo, species, facts, (*doubts, *lines))
-
-
-def _identified(
-    atoms: pd.DataFrame,
-    lattices: Lattices,
-    image: Image,
-    plan: Recipe,
-    hosts: tuple[str, ...],
-) -> tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]:
-    """Fill sublattices and species."""
-    if plan.identify is None:
-        return atoms, {}, ()
-    from atomscope.species import study
-
-    elements, doubts = plan.identify.elements, tuple[str, ...]()
-    if elements and image.modality not in _Z_CONTRAST:
-        elements, doubts = (
-            (),
-            (
-                f"Species are left unknown: the brightness of {image.modality.upper()} images does "
-                "not rise with the atomic number in a known way.",
-            ),
-        )
-    found = study(atoms, elements=elements, lattices=lattices, hosts=hosts, shape=image.frame_shape)
-    return found.atoms, found.facts, (*doubts, *found.warnings)

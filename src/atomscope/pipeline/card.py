@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 READERS = ("ase", "h5py", "imageio", "rosettasciio", "tifffile")
 
 
+_SMALL = 48  # px: a side in which few columns have room
+_WIDTHS = (0.15, 4.0)  # Å: grain of isolated atoms, sharp ones and those on a coarse support
+
+
 def run_card(
     source: Any,
     image: Image,
@@ -113,7 +117,7 @@ def judge(
     if numbers.n_atoms == 0:
         lines.append(
             "No atoms found: the image has no columns that stand out from noise and texture. "
-            "Where you see some, try --contrast dark or give --pixel-size."
+            f"Where you see some, {_advice(image)}."
         )
     times = view.scale.times
     if times > 1:
@@ -128,7 +132,34 @@ def judge(
         )
     if numbers.ordered and numbers.spacing_angstrom and image.pixel_size:
         lines += size_doubts or _unit_hint(numbers.spacing_angstrom, image.pixel_size)
+    if not view.lattice and numbers.n_atoms and image.pixel_size:
+        lines += _width_hint(view.scale.sigma, image.pixel_size)
     return numbers, lines
+
+
+def _advice(image: Image) -> str:
+    """What else may show columns that were not found."""
+    if min(image.frame_shape) < _SMALL:
+        return "give a larger part of the image: this one holds too few to tell them from noise"
+    size = "" if image.pixel_size else " or give --pixel-size"
+    return f"try --contrast dark{size}"
+
+
+def _width_hint(sigma: float | None, pixel_size: float) -> list[str]:
+    """Say which pixel size is likely where isolated atoms are far too narrow or too wide."""
+    if sigma is None or _WIDTHS[0] <= sigma * pixel_size <= _WIDTHS[1]:
+        return []
+    likely = [f for f in (10.0, 0.1, 100.0, 0.01) if 0.4 <= sigma * pixel_size * f <= 2.0]
+    line = (
+        f"What stands out is {sigma * pixel_size:.3g} Å wide (standard deviation) at "
+        f"{pixel_size:.4g} Å per px, which atoms are not."
+    )
+    if likely:
+        line += (
+            f" Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely; "
+            "give it with --pixel-size."
+        )
+    return [line]
 
 
 def _unit_hint(spacing: float, pixel_size: float) -> list[str]:
