@@ -299,6 +299,16 @@ def test_advice_where_nothing_is_found_depends_on_what_was_given(rng):
     assert "larger part" in small
 
 
+def test_contrast_and_slips_of_the_keyboard_are_told(tmp_path, capsys):
+    frame, _ = lattice_frame(size=160, dose=200.0)
+    np.save(tmp_path / "dark.npy", frame.max() - frame)
+    dark = ["analyze", str(tmp_path / "dark.npy"), "--contrast", "dark", "-o", str(tmp_path / "o")]
+    assert run(dark) == 0
+    assert "dark on bright ground" in capsys.readouterr().out
+    assert run([*dark, "--elements", "c,si"]) == 2
+    assert "for example C." in capsys.readouterr().err
+
+
 def test_no_atoms_is_said(rng):
     result = atomscope.analyze(np.zeros((80, 80)))
     assert len(result.atoms) == 0

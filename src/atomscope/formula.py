@@ -77,6 +77,15 @@ def _parse_one(word: str) -> Formula:
     if not parts or "".join(a + b for a, b in parts) != word or 0 in counts or 0 in counts.values():
         raise UsageError(
             f"element {word!r}: expected symbols with the number of atoms in the column where it "
-            "is above 1, separated by commas, for example C,Si or Mo,S2,S."
+            f"is above 1, separated by commas, for example {_capital(word) or 'C,Si or Mo,S2,S'}."
         )
     return Formula(word, tuple(sorted(counts.items())))
+
+
+def _capital(word: str) -> str:
+    """The word with a capital, where that makes a formula of it; else nothing."""
+    from ase.data import atomic_numbers
+
+    symbol = re.fullmatch(r"([a-zA-Z]{1,2})(\d*)", word)
+    name = symbol[1].capitalize() if symbol else ""
+    return f"{name}{symbol[2]}" if symbol and name in atomic_numbers else ""

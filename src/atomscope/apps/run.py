@@ -171,10 +171,15 @@ def _say(result: Result, folder: Path, seconds: float) -> None:
         line += f", position error {numbers.error_pm:.1f} pm"
     elif numbers.error_px:
         line += f", position error {numbers.error_px:.3f} px"
+    if result.card["view"]["contrast"] == "dark":
+        line += ", dark on bright ground"
     print(f"{line}; {seconds:.1f} s")
     parts = result.card["species"].get("composition", {})
     if parts:
-        print("  " + ", ".join(f"{name} {part['atoms']:,}" for name, part in parts.items()))
+        counts = {name: part["atoms"] for name, part in parts.items()}
+        unknown = len(result.atoms) - sum(counts.values())
+        counts |= {"unknown": unknown} if unknown else {}
+        print("  " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
     structures = result.atoms["structure"]
     structures = structures[structures != ""]
     counted = (

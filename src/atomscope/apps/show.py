@@ -30,13 +30,14 @@ def show_file(path: Path, *, as_json: bool) -> None:
 
 
 def show_models() -> None:
-    """Print one line per model of the package."""
+    """Print what each model of the package finds, and its scores on its own world."""
     from atomscope.models.store import names, read_card
 
     for name in names():
         card, _ = read_card(name)
-        scores = ", ".join(f"{k} {v:g}" for k, v in card.scores.items())
-        print(f"{card.name} {card.version}: {card.description} {scores}")
+        scores = (f"{k.replace('_', ' ')} {v:.3f}" for k, v in card.scores.items())
+        print(f"{card.name} {card.version}: {card.description}")
+        print(f"    {', '.join(scores)}")
 
 
 def show_card(name: str) -> None:
