@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from atomscope.columns import conform, is_placed, need_positions, positions, with_flags
 from atomscope.errors import UsageError
 from atomscope.recipe.stages import RefineOptions
+from atomscope.refine.joined import WIDTH, from_joined, join, to_joined
 from atomscope.refine.phases import Fit, fit_frame
 from atomscope.refine.pixels import Pixels
 from atomscope.refine.start import Start, find_start
@@ -130,8 +131,19 @@ def measure(
     # the end is flagged.
     with np.errstate(all="ignore"):
         start = find_start(pixels, seen[known], options.max_shift)
-        fit = fit_frame(pixels, start, options)
+        fit = _fitted(pixels, start, options)
     return Measured(fit, start, known, sign * scale, level)
+
+
+def _fitted(pixels: Pixels, start: Start, options: RefineOptions) -> Fit:
+    """Fit all columns, wide ones on joined pixels."""
+    step = int(start.width / WIDTH)
+    if step < 2:
+        return fit_frame(pixels, start, options)
+    counts = options.weights == "poisson"
+    joined = join(pixels, step, counts=counts)
+    begin = find_start(joined, to_joined(start.xy, step), options.max_shift)
+    return from_joined(fit_frame(joined, begin, options), step, counts=counts)
 
 
 def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float]:
