@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import cKDTree
 
+from atomscope.apps.cli import run
 from atomscope.errors import UsageError
 from atomscope.models import store
 from atomscope.models.normalise import normalise
@@ -126,3 +127,15 @@ def test_bad_cards_are_refused(tmp_path, text):
 def test_unknown_model_names_the_known_ones():
     with pytest.raises(UsageError, match="universal"):
         store.load("nonsense")
+
+
+def test_an_exported_model_is_the_model(tmp_path, capsys):
+    out = tmp_path / "mine"
+    assert run(["models", "export", "universal", "-o", str(out)]) == 0
+    copied, shipped = store.load(str(out)), store.load("universal")
+    assert (copied.sha256, copied.card) == (shipped.sha256, shipped.card)
+    capsys.readouterr()
+    assert run(["models", "export", "universal", "-o", str(out)]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert run(["models", "export", "none-such", "-o", str(tmp_path / "b")]) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"mine"}

@@ -151,6 +151,23 @@ def show(name: str) -> int:
     return 0
 
 
+@models_app.command
+def export(name: str, *, out: Out) -> int:
+    """Copy the folder of a model, to keep with a paper, to send, or to change.
+
+    Parameters
+    ----------
+    name
+        Name of a model, or its folder.
+    out
+        Folder that is made; `--model FOLDER` takes it.
+    """
+    from atomscope.apps.show import export_model
+
+    export_model(name, out)
+    return 0
+
+
 @app.command
 def simulate(
     recipe: str,

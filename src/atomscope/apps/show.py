@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 import yaml
+
+from atomscope.errors import UsageError
 
 
 def show_file(path: Path, *, as_json: bool) -> None:
@@ -51,3 +54,25 @@ def show_card(name: str) -> None:
     card, folder = read_card(name)
     print(f"# {folder}")
     print(yaml.safe_dump(card.model_dump(mode="json"), sort_keys=False, allow_unicode=True), end="")
+
+
+def export_model(name: str, out: Path) -> None:
+    """Copy the folder of a model: to keep with a paper, to send, or to change.
+
+    Raises:
+        UsageError: There is no such model, the folder exists, or it cannot be written.
+    """
+    from atomscope.io.folders import whole_folder
+    from atomscope.models.store import read_card
+
+    _, folder = read_card(name)
+    if out.exists():
+        raise UsageError(f"{out}: exists already; expected a new folder. Give another with -o.")
+    try:
+        with whole_folder(out) as draft:
+            shutil.copytree(folder, draft, dirs_exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out}: cannot be written ({error.strerror or 'disk full?'}); give another folder."
+        ) from error
+    print(out)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from atomscope.io.folders import whole_folder
 from atomscope.io.write import write_whole
 from atomscope.models.normalise import normalise
 from atomscope.models.store import (
@@ -67,23 +65,8 @@ def ship(
     network.load_state_dict(fold(load_file(weights)))
     network.eval()
     calibrate_classes(network, recipe)
-    with _whole(folder) as draft:
+    with whole_folder(folder) as draft:
         return _fill(draft, network, recipe, commit, patches)
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """A folder beside this one, which takes its place in the end or leaves nothing."""
-    draft = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        if folder.exists():
-            shutil.rmtree(folder)
-        draft.rename(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _fill(folder: Path, network: UNet, recipe: TrainingRecipe, commit: str, patches: int) -> Card:
