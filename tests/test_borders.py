@@ -144,6 +144,25 @@ def test_antisites_are_no_antiphase_domains():
     assert len(names) == 3
 
 
+def test_atoms_between_the_sites_are_no_antiphase_boundary():
+    """Two strontium columns beside an oxygen column, on the line between two of their kind."""
+    table = _crystal("SrTiO3", 0.02, 0)
+    titanium = table[table["species"] == "TiO"][["x", "y"]].to_numpy()
+    middle = titanium[np.argmin(np.hypot(*(titanium - 20.0).T))]
+    strontium = table[table["species"] == "Sr"][["x", "y"]].to_numpy()
+    corner = strontium[np.argsort(np.hypot(*(strontium - middle).T))[:2]]
+    side = corner.mean(axis=0)  # of the cell, or its middle where the two lie opposite
+    if np.hypot(*(side - middle)) < 0.1:
+        corner = strontium[np.argsort(np.hypot(*(strontium - middle).T))[[0, 2]]]
+        side = corner.mean(axis=0)
+    pair = side + np.array([[0.25], [-0.25]]) * (corner[1] - corner[0])
+    more = pd.DataFrame(pair, columns=["x", "y"]).assign(species="Sr", p=1.0)
+    more = more.assign(x_px=more["x"] / 0.1, y_px=more["y"] / 0.1)
+    names = set(name_defects(pd.concat([table, more]), pixel_size=0.1).defects["name"])
+    assert names
+    assert "antiphase boundary" not in names
+
+
 def test_a_defect_beside_a_border_keeps_its_name():
     frame = _frame("antiphase boundary")
     away = np.hypot(*(frame.atoms[["x_px", "y_px"]] - [190, 60]).to_numpy().T)

@@ -86,3 +86,13 @@ def test_joining_keeps_sums_or_means(counts, rng):
         if good[row, column]:
             expected = image[block].sum() if counts else image[block].mean()
             assert values[row, column] == pytest.approx(expected)
+
+
+def test_small_frames_of_wide_columns_stay_within_the_frame(rng):
+    for _ in range(60):
+        shape = tuple(rng.integers(12, 60, 2))
+        xy = rng.uniform(0, 1, (6, 2)) * (shape[1] - 1, shape[0] - 1)
+        image = rng.poisson(PEAK * render(xy, np.ones(6), 7.0, shape) + GROUND)
+        found = refine(image, pd.DataFrame(xy, columns=["x_px", "y_px"]))
+        assert (_places(found) >= 0).all()
+        assert (_places(found) <= (shape[1] - 1, shape[0] - 1)).all()

@@ -56,7 +56,7 @@ class RefineOptions(BaseModel):
     max_shift: float = Field(
         0.5, gt=0, le=1, description="largest shift, in distances to the nearest neighbour"
     )
-    iterations: int = Field(12, ge=1, le=200, description="most Gauss-Newton steps")
+    iterations: int = Field(20, ge=1, le=200, description="most Gauss-Newton steps")
 
 
 class RefineStage(RefineOptions):

@@ -39,13 +39,14 @@ def to_joined(xy: Floats, step: int) -> Floats:
     return (xy + 0.5) / step - 0.5
 
 
-def from_joined(fit: Fit, step: int, *, counts: bool) -> Fit:
-    """Return a fit of joined pixels in pixels of the frame, as `join` joined them.
+def from_joined(fit: Fit, step: int, shape: tuple[int, int], *, counts: bool) -> Fit:
+    """Return a fit of joined pixels in pixels of the frame (y, x), as `join` joined them.
 
     Widths are those that pixels of the frame would show; what a column holds stays the same.
     """
     theta = fit.theta.copy()
-    theta[:, [X, Y]] = (fit.theta[:, [X, Y]] + 0.5) * step - 0.5
+    border = np.array([shape[1], shape[0]]) - 1.0  # the last block may reach beyond
+    theta[:, [X, Y]] = ((fit.theta[:, [X, Y]] + 0.5) * step - 0.5).clip(0.0, border)
     square = step**2 * np.exp(2 * fit.theta[:, LOG_WIDTH])
     narrow = np.maximum(square - (step**2 - 1) / 12, 0.5 * square)
     share = 1 / step**2 if counts else 1.0

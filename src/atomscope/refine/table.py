@@ -143,7 +143,8 @@ def _fitted(pixels: Pixels, start: Start, options: RefineOptions) -> Fit:
     counts = options.weights == "poisson"
     joined = join(pixels, step, counts=counts)
     begin = find_start(joined, to_joined(start.xy, step), options.max_shift)
-    return from_joined(fit_frame(joined, begin, options), step, counts=counts)
+    fit = fit_frame(joined, begin, options)
+    return from_joined(fit, step, pixels.shape, counts=counts)
 
 
 def _typical(image: FloatArray, usable: NDArray[np.bool_]) -> tuple[float, float]:

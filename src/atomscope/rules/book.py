@@ -61,6 +61,9 @@ class Rule(BaseModel):
     paired: Pattern | Literal["any"] = Field({}, description="metal atoms in rows that pair up")
     chain: bool = Field(False, description="several in a row are one: pieces of a boundary")
     row: bool = Field(False, description="members stand in one straight row of neighbouring sites")
+    general: bool = Field(
+        False, description="the name covers many configurations: none of them is known by it"
+    )
 
     @field_validator(*_PARTS, "fused")
     @classmethod

@@ -269,7 +269,7 @@ def _rows(
                 "atoms": " ".join(str(number[i]) for i in members),
                 "p": group.p,
                 "rule": f"{book.name}:{named[1] + 1}" if named else "",
-                "known": named is not None,
+                "known": named is not None and not book.rules[named[1]].general,
                 **extent(group, around),
             }
         )

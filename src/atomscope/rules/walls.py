@@ -15,12 +15,13 @@ from scipy.spatial import cKDTree
 
 from atomscope.rules.book import Book
 from atomscope.rules.findings import Bools, Finding, Floats, Group, Ints, Words, joined
-from atomscope.spacing import median_spacing
+from atomscope.spacing import median_spacing, nearest
 
 _NEXT = 1.3  # distances of like neighbours: metal atoms across a boundary stand so near
 _REACH = 1.6  # of the shortest distance of unlike columns: bonded; the next stand at 2
 _THREE = 0.6  # least order of the bonds of an atom with three
 _SURE = 0.5  # least share of it along the axis that all domains have in common
+_CROWDED = 0.75  # distances of neighbours: nearer than this, two columns are not both on sites
 _DOMAIN = 6  # cells that make a domain
 _PIECES = 3  # cells along a boundary
 _VIEW = 2.6  # distances of neighbours: over which the course of a boundary is looked at
@@ -172,10 +173,14 @@ def _across(middle: Floats, xy: Floats, tree: cKDTree, way: Floats, reach: float
 
 
 def _shifted(xy: Floats, species: Words, book: Book) -> Cells:
-    """Cells of two kinds of columns that take turns; neighbours of one kind contradict."""
+    """Cells of two kinds of columns that take turns; neighbours of one kind contradict.
+
+    Columns that crowd each other are no cells: one of them stands between the sites.
+    """
     first, second = (of_role(species, book, k) for k in (0, 1))
     rows = np.union1d(first, second)
     step = median_spacing(xy[rows]) or 0.0
+    rows = rows[nearest(xy[rows]) >= _CROWDED * step] if len(rows) > 1 else rows
     pairs = cKDTree(xy[rows]).query_pairs(_NEXT * step, output_type="ndarray").reshape(-1, 2)
     kind = np.isin(rows, first)
     return Cells(rows, pairs, kind[pairs[:, 0]] == kind[pairs[:, 1]], step)
