@@ -3,7 +3,7 @@
     python benchmarks/speed.py [--quick] [--model FOLDER] [--only peers starts large]
         [--peers peers/bin/python --atomai WEIGHTS]
 
-The frame: MgO [100], 512 x 512 px, 8 px between neighbouring columns (the sampling AtomAI was
+The frame: MgO [100], 512 x 512 px, 8.1 px between neighbouring columns (the sampling AtomAI was
 trained at). Ours and the peers' runs take turns, so that a busy machine slows both; medians and
 the median of the ratios of neighbouring runs are printed. Two threads each. Large frames are a
 crystal of their own, as large as the frame (see `crystal`), and so is the small one beside them.
@@ -32,7 +32,7 @@ from specimens import WORLDS  # noqa: E402
 def example(size: int):
     world = next(w for w in WORLDS if w.name == "MgO [100]")
     spacing = neighbour_distance(look(world, 192, 0.15, 1).truth) * 0.15
-    return shoot(look(world, size, spacing / 8, 2), "MgO", 1000, 3)
+    return shoot(look(world, size, spacing / 8.1, 2), "MgO", 1000, 3)
 
 
 class Peer:
