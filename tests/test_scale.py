@@ -100,6 +100,13 @@ def test_enlarged_pictures_have_the_scale_of_the_original(times):
     assert scale.sigma == pytest.approx(times * expected.sigma, rel=0.05)
 
 
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_enlarged_pictures_of_few_counts_are_recognised(times, rng):
+    """Of a few single electrons most rows are alike."""
+    counts = (rng.random((300, 300)) < 0.002).astype(float)
+    assert enlarged(np.kron(counts, np.ones((times, times)))) == times
+
+
 @pytest.mark.parametrize("frame", [np.zeros((64, 64)), np.tile(np.arange(64.0), (64, 1))])
 def test_frames_without_detail_are_not_enlarged(frame):
     assert enlarged(frame) == 1

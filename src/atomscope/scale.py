@@ -21,7 +21,8 @@ Frame = NDArray[np.float32]
 FIELD = 384  # px: a larger frame is judged by several windows of this edge
 SIGNIFICANT = 5.5  # standard deviations: the highest of 10^4 lags of noise stays below
 REACH = 96  # px: spacings beyond are no columns of this frame
-CORNER = 128  # px: what is looked at for repeated pixels
+CORNER, FEW_COUNTS = 128, 1024  # px: what is looked at for repeated pixels, and where few count
+CHANGES = 10  # from row to row, whose places have no common step by chance (one in 2^10)
 SMOOTH = 0.12  # power of the finest waves over that of waves twice as long, in smooth noise
 STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # larger pixels that are tried in smooth noise
 LEAST_SPACING = 2.3  # px: below, neighbouring columns fall on neighbouring pixels
@@ -91,13 +92,25 @@ def _finer(frame: Frame) -> Scale:
 
 
 def enlarged(frame: Frame) -> int:
-    """Return how often each pixel stands along both axes: 1, or more in an enlarged picture."""
-    corner = frame[:CORNER, :CORNER]
-    steps = []
-    for values in (corner, corner.T):
-        new = np.flatnonzero((values[1:] != values[:-1]).any(axis=1))
-        steps.append(set(np.diff(new).tolist()))
-    return int(steps[0].pop()) if steps[0] == steps[1] and len(steps[0]) == 1 else 1
+    """Return how often each pixel stands along both axes: 1, or more in an enlarged picture.
+
+    Where few electrons were counted rows next to each other may be alike by chance: then all
+    steps from change to change are multiples of that number.
+    """
+    times = set()
+    for values in (frame, frame.T):
+        steps = _steps(values[:CORNER, :CORNER])
+        if len(steps) < CHANGES:
+            steps = _steps(values[:FEW_COUNTS, :FEW_COUNTS])
+        sure = len(np.unique(steps)) == 1 or len(steps) >= CHANGES
+        times.add(int(np.gcd.reduce(steps)) if sure else 1)
+    return times.pop() if len(times) == 1 else 1
+
+
+def _steps(values: Frame) -> NDArray[np.int64]:
+    """Numbers of rows from one change between neighbouring rows to the next."""
+    changed = (values[1:] != values[:-1]).any(axis=1)
+    return np.asarray(np.diff(np.flatnonzero(changed)))
 
 
 def beyond_noise(frame: Frame, scale: Scale) -> float | None:
