@@ -211,6 +211,7 @@ def test_without_a_fit_nothing_is_said(good):
 
     result = atomscope.analyze(good.image, recipe=Recipe(stages=(DetectStage(),)))
     assert result.card["verdict"]["verdict"] == "unknown"
+    assert any("cannot be told" in line for line in result.warnings)
     assert result.atoms["ood"].isna().all()
 
 

@@ -29,7 +29,7 @@ MANY_SIGMA = 0.65  # canonical px: a finer grain means several columns in the re
 FINER = 1.6  # times the factor of the repeat: between a square's diagonal and a dumbbell
 SURER = 0.1  # by how much a factor at which the repeat is one column must then be surer
 ALIKE = 0.004  # certainty that two factors may differ in, and the finer one is as good
-NEARLY, CLEARER = 0.03, 0.3  # less certainty, and so much more order, make up for each other
+NEARLY, CLEARER = 0.06, 0.3  # less certainty, and so much more order, make up for each other
 AGAIN = (0.4, 4.5)  # times the first factor: what columns found may ask for; pairs of phosphorene 4
 
 # Columns of one factor that are several at a finer one

@@ -69,9 +69,15 @@ class Verdict:
 
     @property
     def line(self) -> str | None:
-        """One line for a user where the image is not in domain."""
-        if self.verdict not in (DOUBTFUL, OUT):
+        """One line for a user where the image is not in domain, or nobody can say."""
+        if self.verdict == IN:
             return None
+        if self.verdict == UNKNOWN:
+            why = "; ".join(self.reasons)
+            return (
+                f"How unlike the images of the training this one is cannot be told: {why}. "
+                "Look at the overlay before you trust the atoms."
+            )
         kind = "may be" if self.verdict == DOUBTFUL else "is"
         why = "; ".join(self.reasons) or "the signs together"
         return (
