@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 
 from atomscope import __version__
 from atomscope.apps.faults import interrupted, told
+from atomscope.apps.models import models_app
 from atomscope.apps.teach import teach
 
 Out = Annotated[Path, Parameter(name=["--out", "-o"])]
@@ -27,7 +28,6 @@ app = App(
     version=__version__,
     suppress_keyboard_interrupt=False,  # `run` says what is kept
 )
-models_app = App(name="models", help="Show the models that come with the package.")
 app.command(models_app)
 app.command(teach)
 
@@ -124,47 +124,6 @@ def info(file: Path, *, json: Switch = False) -> int:
     from atomscope.apps.show import show_file
 
     show_file(file, as_json=json)
-    return 0
-
-
-@models_app.command(name="list")
-def list_models() -> int:
-    """List the models with version, task and scores."""
-    from atomscope.apps.show import show_models
-
-    show_models()
-    return 0
-
-
-@models_app.command
-def show(name: str) -> int:
-    """Show the card of a model.
-
-    Parameters
-    ----------
-    name
-        Name of a model, or its folder.
-    """
-    from atomscope.apps.show import show_card
-
-    show_card(name)
-    return 0
-
-
-@models_app.command
-def export(name: str, *, out: Out) -> int:
-    """Copy the folder of a model, to keep with a paper, to send, or to change.
-
-    Parameters
-    ----------
-    name
-        Name of a model, or its folder.
-    out
-        Folder that is made; `--model FOLDER` takes it.
-    """
-    from atomscope.apps.show import export_model
-
-    export_model(name, out)
     return 0
 
 
