@@ -257,11 +257,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 141  # as of programs that a closed pipe ends
     except KeyboardInterrupt:
         return _complain(STOPPED, 130)  # as of programs that SIGINT ends
+    except CycloptsError as error:
+        return _complain(" ".join(str(error).split()), 2)
     except Exception as error:
         if interrupted(error):
             return _complain(STOPPED, 130)
-        if isinstance(error, CycloptsError):
-            return _complain(" ".join(str(error).split()), 2)
         code, line = told(error)
         return _complain(line, code)
     return int(code or 0)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, special
-from scipy.spatial import cKDTree
 
 from atomscope.detect.prepare import Mask
 from atomscope.models.blocks import slices
+from atomscope.spacing import nearest
 from atomscope.types import FloatArray
 
 Floats = NDArray[np.float64]
@@ -124,7 +124,7 @@ def _empty(counts: Counts, xy: Floats, sure: NDArray[np.bool_]) -> NDArray[np.bo
     """
     if sure.sum() < 2:
         return ~sure
-    spacing = float(np.median(cKDTree(xy[sure]).query(xy[sure], k=2)[0][:, 1]))
+    spacing = float(np.median(nearest(xy[sure])))
     near = _disc(CELLS * spacing)
     number = _sum(counts.events, xy, near)
     pixels = np.maximum(_sum(counts.good, xy, near), 1)

@@ -15,6 +15,7 @@ from atomscope.models.normalise import normalise
 from atomscope.models.store import Model
 from atomscope.sampling import resample, to_input
 from atomscope.scale import measure
+from atomscope.spacing import nearest
 
 Frame = NDArray[np.float32]
 
@@ -65,8 +66,7 @@ class Trial:
     @cached_property
     def _distances(self) -> NDArray[np.float64]:
         """Quartiles of the distance to the nearest neighbour in canonical px, shape (3,)."""
-        apart = cKDTree(self.xy).query(self.xy, k=2)[0][:, 1]
-        return np.asarray(np.quantile(apart, (0.25, 0.5, 0.75)))
+        return np.asarray(np.quantile(nearest(self.xy), (0.25, 0.5, 0.75)))
 
     @property
     def nearest(self) -> float | None:
@@ -127,8 +127,9 @@ def best_trial(model: Model, frame: Frame, spacing: float, sigma: float | None) 
 
 
 def _at_own_spacing(model: Model, frame: Frame, trial: Trial, base: float) -> Trial:
-    """Bring the columns found to the distance that the network knows best, `base` the factor of
-    the frame's repeat; the trial itself where that is no surer.
+    """Try the columns found at the distance that the network knows best; `trial` if far less sure.
+
+    `base` is the factor of the frame's repeat.
     """
     if trial.nearest is None or 0.75 < trial.nearest / model.card.spacing_px < 1.2:
         return trial

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from atomscope.columns import has_flag, positions
 from atomscope.detect.view import View
 from atomscope.knowing.local import Floats, Local
+from atomscope.spacing import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
 SHARPEST = 0.62  # narrowness of the sharpest columns of the training world, 0.75 px of 1.4
 ACCEPTED = 0.25  # logarithm of the spacing's error that the choice of the sampling lets pass
 PAIRED = 0.4  # more, towards closer atoms, where pairs were told apart
-HOMES, AROUND = 8, 24  # a translation is tried from so many atoms, to so many neighbours of each;
-SAMPLE = 512  # so many atoms tell whether it is one, which brings
-REPEATS, SHARED = 0.3, 0.3  # so many to within this share of a spacing from another
+
+# Translations of the lattice
+HOMES, AROUND = 8, 24  # atoms in the middle, and neighbours of each, whose vectors are tried
+SAMPLE = 512  # atoms that tell whether a vector is a translation
+REPEATS = 0.3  # spacings: how near to an atom a translation must bring another one
+SHARED = 0.3  # share of the atoms that it must bring there
 
 # Each sign speaks against a frame where it is large, and never for it; the words say how.
 SIGNS: dict[str, str] = {
@@ -60,18 +65,17 @@ def measure_signs(
         spacing: Distance between columns at the network's own sampling in px.
         sigma: Their width there in px.
     """
-    xy = atoms[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(atoms)
     width = np.log(np.clip(atoms["width"].to_numpy(float), 1e-3, None))
     bright = np.log(np.clip(np.abs(atoms["intensity"].to_numpy(float)), 1e-300, None))
     peak = np.exp(np.median(bright) - 2 * np.median(width)) / (2 * np.pi)
     told, untold = float(np.median(local.told)), max(float(np.median(local.untold)), 0.0)
     noise = max(float(np.median(local.noise)), 1e-300)
     breadth = np.log(np.exp(np.median(width)) * view.factor / sigma)
-    failed = [("unrefined" in str(words).split()) for words in atoms["flags"]]
     signs = {
         "misfit": untold / max(untold + told, 1e-300),
         "doubt": float(np.mean(1 - atoms["p"].to_numpy(float))),
-        "unrefined": float(np.mean(failed)),
+        "unrefined": float(np.mean(has_flag(atoms, "unrefined"))),
         "width_scatter": _scatter(width),
         "brightness_scatter": _scatter_between_cells(xy, bright),
         "fall": _fall(xy, bright),
@@ -110,8 +114,7 @@ def _distances(xy: Floats, scale: float, closer: float) -> dict[str, float]:
     """
     if len(xy) < 5:
         return {"off_scale": 0.0, "disorder": 0.5}
-    nearest = cKDTree(xy).query(xy, k=2)[0][:, 1]
-    low, middle, high = np.quantile(nearest, [0.25, 0.5, 0.75])
+    low, middle, high = np.quantile(nearest(xy), [0.25, 0.5, 0.75])
     apart = np.log(max(middle, 1e-9) * scale)
     return {
         "off_scale": max(apart - ACCEPTED, -apart - closer, 0.0),

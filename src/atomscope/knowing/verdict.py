@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from atomscope.columns import positions
 from atomscope.documents import parse_yaml
 from atomscope.knowing.signs import SIGNS
+from atomscope.spacing import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -145,10 +147,7 @@ def _rules(
     if signs["long"] > LONG:
         found.append((SIGNS["long"], 0.5 + 0.5 * float(np.tanh(signs["long"] / LONG - 1))))
     if pixel_size is not None:
-        from scipy.spatial import cKDTree
-
-        xy = atoms[["x_px", "y_px"]].to_numpy(float)
-        apart = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1])) * pixel_size
+        apart = float(np.median(nearest(positions(atoms)))) * pixel_size
         if not PLAUSIBLE[0] <= apart <= PLAUSIBLE[1]:
             found.append((f"columns lie {apart:.3g} Å apart, which no crystal has", 0.5))
     return found

@@ -145,18 +145,23 @@ def _advice(image: Image) -> str:
     return f"try --contrast dark{size}"
 
 
+def _likely(length: float, low: float, high: float) -> float | None:
+    """By which mistake of units a length in Å is not between two others; None for none."""
+    return next((f for f in (10.0, 0.1, 100.0, 0.01) if low <= length * f <= high), None)
+
+
 def _width_hint(sigma: float | None, pixel_size: float) -> list[str]:
     """Say which pixel size is likely where isolated atoms are far too narrow or too wide."""
     if sigma is None or _WIDTHS[0] <= sigma * pixel_size <= _WIDTHS[1]:
         return []
-    likely = [f for f in (10.0, 0.1, 100.0, 0.01) if 0.4 <= sigma * pixel_size * f <= 2.0]
+    likely = _likely(sigma * pixel_size, 0.4, 2.0)
     line = (
         f"What stands out is {sigma * pixel_size:.3g} Å wide (standard deviation) at "
         f"{pixel_size:.4g} Å per px, which atoms are not."
     )
     if likely:
         line += (
-            f" Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely; "
+            f" Was nm taken for Å, or Å for nm? {pixel_size * likely:.4g} Å per px is likely; "
             "give it with --pixel-size."
         )
     return [line]
@@ -168,10 +173,10 @@ def _unit_hint(spacing: float, pixel_size: float) -> list[str]:
     That no crystal has such a spacing is said by the verdict.
     """
     low, high = PLAUSIBLE
-    likely = [f for f in (10.0, 0.1, 100.0, 0.01) if 1.2 <= spacing * f <= 6.0]
+    likely = _likely(spacing, 1.2, 6.0)
     if low <= spacing <= high or not likely:
         return []
     return [
-        f"Was nm taken for Å, or Å for nm? {pixel_size * likely[0]:.4g} Å per px is likely, with "
-        f"columns {spacing * likely[0]:.3g} Å apart; give it with --pixel-size."
+        f"Was nm taken for Å, or Å for nm? {pixel_size * likely:.4g} Å per px is likely, with "
+        f"columns {spacing * likely:.3g} Å apart; give it with --pixel-size."
     ]

@@ -25,13 +25,12 @@ def join(pixels: Pixels, step: int, *, counts: bool) -> Pixels:
         counts: Whether values are numbers of events, which add up; means otherwise.
     """
     missing = [(0, -n % step) for n in pixels.shape]
-    values = np.pad(pixels.image, missing)
-    usable = np.pad(pixels.usable, missing)
+    values, usable = np.pad(pixels.image, missing), np.pad(pixels.usable, missing)
+    values[~usable] = 0  # in the copy: of a large frame a second one is much
     rows, columns = (n // step for n in usable.shape)
     whole = np.asarray(usable.reshape(rows, step, columns, step).all(axis=(1, 3)))
-    image = block_means(np.where(usable, values, 0).astype(values.dtype, copy=False), step)
     gain = pixels.gain * (step**2 if counts else 1)
-    return replace(pixels, image=image, usable=whole, gain=gain)
+    return replace(pixels, image=block_means(values, step), usable=whole, gain=gain)
 
 
 def to_joined(xy: Floats, step: int) -> Floats:

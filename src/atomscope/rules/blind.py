@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from atomscope.rules.findings import Bools, Finding, Floats, Group
+from atomscope.spacing import nearest
 
 _CORE = 0.25  # spacings around a column: its core, which is lost
 _SHARE = 0.25  # with this share of its pixels,
@@ -56,7 +56,7 @@ def blind_of(good: Bools, xy: Floats) -> Blind | None:
     bad = ~good
     if not bad.any():
         return None
-    spacing = float(np.median(cKDTree(xy).query(xy, k=2)[0][:, 1]))
+    spacing = float(np.median(nearest(xy)))
     lost = ndimage.uniform_filter(bad.astype(np.float32), _box(_CORE * spacing)) >= _SHARE
     lost |= ndimage.maximum_filter(bad, _box(max(1.0, _MIDDLE * spacing)))
     return Blind(lost, ndimage.maximum_filter(lost, _box(_NEXT * spacing)))

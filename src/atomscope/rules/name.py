@@ -156,7 +156,7 @@ def _name_frame(
         elements = species if book.columns else np.full(len(rows), "", dtype=object)
         graph = bonded(rows, elements, book, shape, pixel_size)
         groups = _site_groups(rows, species, book, lattice, shape, graph.border)
-    xy = rows[["x_px", "y_px"]].to_numpy(float)
+    xy = positions(rows)
     blind = None if good is None else blind_of(good, xy)
     if blind is not None:
         groups = [group for group in groups if not blind.hides(group, xy)]

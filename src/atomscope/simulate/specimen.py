@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from atomscope.documents import fault, parse_yaml
+from atomscope.documents import load_named
 from atomscope.errors import UsageError
 from atomscope.simulate.defects import substitute, vacancy
 from atomscope.simulate.materials import structure
@@ -80,15 +79,7 @@ class SpecimenRecipe(_Strict):
         Raises:
             UsageError: There is none, it is not YAML, or it says something unknown.
         """
-        path = RECIPES / f"{name}.yaml"
-        if not path.is_file() and not Path(name).exists():
-            known = ", ".join(sorted(p.stem for p in RECIPES.glob("*.yaml")))
-            raise UsageError(f"recipe {name!r}: neither a file nor one of {known}.")
-        path = path if path.is_file() else Path(name)
-        try:
-            return cls.model_validate(parse_yaml(path.read_text(encoding="utf-8")))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValidationError) as error:
-            raise UsageError(f"{path}: not a recipe for multislice ({fault(error)}).") from error
+        return load_named(cls, name, RECIPES, "a recipe for multislice")
 
 
 def specimen(recipe: SpecimenRecipe, rng: np.random.Generator) -> Sheet:
